@@ -1,0 +1,1 @@
+"""The REST API: requests in, store calls, answers out."""

@@ -1,0 +1,1 @@
+"""The executor: membership, claims, take, delivery, settle and sweep."""

@@ -1,0 +1,1 @@
+"""TimerGroup manifests from files, registered in the store."""

@@ -1,0 +1,1 @@
+"""What a group, a timer, a shard and an outcome are."""

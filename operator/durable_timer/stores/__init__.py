@@ -1,0 +1,1 @@
+"""The store contract and the stores that keep it."""
