@@ -1,0 +1,77 @@
+"""The exceptions that cross a module's border. Answers about single timers are values, not exceptions (`models.results`)."""
+
+from __future__ import annotations
+
+
+class DurableTimerError(Exception):
+    """The base of all errors that this project raises on purpose."""
+
+
+class ConfigError(DurableTimerError):
+    """A setting, a flag or a store URL that cannot be used; the message names it and says what to do."""
+
+
+class ManifestError(DurableTimerError):
+    """A TimerGroup manifest that cannot be used; the message names file, line, field and rule."""
+
+
+class StoreError(DurableTimerError):
+    """The base of what a store raises."""
+
+
+class StoreUnavailable(StoreError):
+    """The store did not answer, refused the connection, timed out or was shutting down.
+
+    Whether a write that raises this was committed is unknown; every write of the contract can be repeated.
+    """
+
+
+class StoreFull(StoreUnavailable):
+    """The store has no room for a write. Nothing of the call was written."""
+
+
+class SchemaVersionError(StoreError):
+    """The store's schema is outside the range this release runs on; the message names both."""
+
+
+class StoreInUse(StoreError):
+    """Another process holds an embedded store (one SQLite file belongs to one process)."""
+
+
+class GroupError(StoreError):
+    """A registration or a change of a group that the store refuses. Nothing was written."""
+
+    def __init__(self, group_id: str, message: str) -> None:
+        super().__init__(message)
+        self.group_id = group_id
+
+
+class GroupIdConflict(GroupError):
+    """The group id belongs to another owner, named by `owner`."""
+
+    def __init__(self, group_id: str, owner: str) -> None:
+        super().__init__(group_id, f"group {group_id!r} belongs to {owner!r}")
+        self.owner = owner
+
+
+class ShardsMismatch(GroupError):
+    """The group has `present` shards in the store and the registration names another count."""
+
+    def __init__(self, group_id: str, present: int, asked: int) -> None:
+        super().__init__(group_id, f"group {group_id!r} has {present} shards in the store, not {asked}")
+        self.present = present
+        self.asked = asked
+
+
+class GroupPurging(GroupError):
+    """The group's timers are being deleted; a registration has to wait until that is over."""
+
+    def __init__(self, group_id: str) -> None:
+        super().__init__(group_id, f"group {group_id!r} is being purged")
+
+
+class UnknownGroup(GroupError):
+    """No such group in the store."""
+
+    def __init__(self, group_id: str) -> None:
+        super().__init__(group_id, f"no group {group_id!r}")
