@@ -1,0 +1,67 @@
+"""The PostgreSQL that the other tests stand on."""
+
+import asyncio
+from collections.abc import Iterator
+
+import asyncpg
+import pytest
+
+from tests.support.postgres import EmbeddedPostgres, _runs
+
+
+async def value(url: str, query: str) -> object:
+    connection = await asyncpg.connect(url)
+    try:
+        return await connection.fetchval(query)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+def server() -> Iterator[EmbeddedPostgres]:
+    server = EmbeddedPostgres()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.mark.postgresql
+async def test_each_test_gets_an_empty_database(postgres_database: str) -> None:
+    assert await value(postgres_database, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == 0
+
+
+@pytest.mark.postgresql
+async def test_the_database_of_a_module_is_not_that_of_a_test(postgres_database: str, postgres_url: str) -> None:
+    assert await value(postgres_database, "SELECT current_database()") != await value(
+        postgres_url, "SELECT current_database()"
+    )
+
+
+@pytest.mark.postgresql
+async def test_a_connection_left_open_does_not_hold_up_the_end(postgres_database: str) -> None:
+    connection = await asyncpg.connect(postgres_database)
+    assert await connection.fetchval("SELECT 1") == 1
+    connection.terminate()
+
+
+async def test_a_private_server_keeps_its_data_and_its_url_through_kill_and_stop(server: EmbeddedPostgres) -> None:
+    url = server.url
+    connection = await asyncpg.connect(url)
+    await connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+    await asyncio.to_thread(server.kill)
+    with pytest.raises((OSError, asyncpg.PostgresError, asyncpg.InterfaceError)):
+        await connection.fetchval("SELECT 1")
+    await asyncio.to_thread(server.start)
+    await asyncio.to_thread(server.stop)
+    await asyncio.to_thread(server.start)
+    assert server.url == url
+    assert await value(url, "SELECT answer FROM kept") == 42
+
+
+async def test_nothing_is_left_of_a_removed_server(server: EmbeddedPostgres) -> None:
+    pid = int((server._data / "postmaster.pid").read_text().split()[0])
+    await asyncio.to_thread(server.remove)
+    assert not _runs(pid)
+    assert not server.log.parent.exists()
