@@ -60,7 +60,7 @@ class EmbeddedPostgres:
             "logging_collector": "off",
         }
         if not durable:
-            self._settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+            self._settings |= {"fsync": "off", "full_page_writes": "off"}
         self._server: subprocess.Popen[bytes] | None = None
 
     @property
