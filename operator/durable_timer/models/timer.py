@@ -111,7 +111,8 @@ class NewTimer:
 
     A scheduled timer carries its first occurrence as `execute_at` (its creator works it out from the store's time).
     `shard` is `planning.sharding.shard_of(timer_id, group.shards)`. None of the optional callback fields means the
-    group's. `fingerprint` is of the request (`planning.fingerprint`).
+    group's. `starting_deadline` is the effective one (`planning.schedule.effective_starting_deadline`). `fingerprint` is
+    of the request (`planning.fingerprint`).
     """
 
     group_id: str
