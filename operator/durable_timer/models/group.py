@@ -1,0 +1,381 @@
+"""A timer group: the manifest that declares it, and the row that a store keeps of it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal, Self
+
+import jsonschema_rs
+import orjson
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    StrictBool,
+    StrictInt,
+    StringConstraints,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+from durable_timer.models import limits
+from durable_timer.models.durations import DurationBounds, format_duration
+from durable_timer.models.timer import CallbackFormat, CallbackMethod
+
+API_VERSION: Final = "durabletimer.dev/v1alpha1"
+"""The API group and version of the resources."""
+
+KIND: Final = "TimerGroup"
+"""The kind of a group's manifest."""
+
+DNS_LABEL_PATTERN: Final = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+"""A DNS label (RFC 1123), but for its length."""
+
+DNS_SUBDOMAIN_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+"""The name of most Kubernetes objects, but for its length."""
+
+MULTIPLIER_PATTERN: Final = r"^[0-9]{1,2}(\.[0-9]{1,3})?$"
+"""A multiplier as a decimal string."""
+
+_SERVER_FIELDS: Final = frozenset({
+    "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
+    "finalizers", "generateName", "managedFields", "ownerReferences", "selfLink",
+})  # fmt: skip
+"""What an API server adds to metadata."""
+
+DnsLabel = Annotated[str, StringConstraints(pattern=DNS_LABEL_PATTERN, min_length=1, max_length=limits.GROUP_ID_MAX)]
+
+
+def _multiplier(value: object, info: ValidationInfo) -> object:
+    """Reads a decimal string; a document (JSON) has nothing else there, code may give the number itself."""
+    if isinstance(value, str):
+        if re.fullmatch(MULTIPLIER_PATTERN, value, re.ASCII) is None:
+            raise ValueError(f'must be a decimal string such as "2.0" with at most three decimals, not {value!r}')
+        return float(value)
+    if info.mode == "json":
+        raise ValueError(f'must be a decimal string such as "2.0" (in quotes), not {value!r}')
+    return value
+
+
+def _valid_schema(schema: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    try:
+        size = len(orjson.dumps(schema))
+    except orjson.JSONEncodeError as error:
+        raise ValueError(f"must be JSON: {error}") from None
+    if size > limits.PAYLOAD_SCHEMA_MAX_BYTES:
+        raise ValueError(f"must be at most {limits.PAYLOAD_SCHEMA_MAX_BYTES} bytes of JSON, not {size}")
+    try:
+        jsonschema_rs.validator_for(schema, retriever=_no_retrieval)
+    except (ValueError, jsonschema_rs.ReferencingError) as error:
+        raise ValueError(f"must be a valid JSON Schema: {str(error).splitlines()[0]}") from None
+    return schema
+
+
+def _no_retrieval(uri: str) -> Any:
+    raise ValueError(f"a schema may refer to itself alone, not to {uri}")
+
+
+class _Part(BaseModel):
+    """Part of a manifest: camelCase outside, nothing unknown; a null field is an absent one, as in Kubernetes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, value: object) -> object:
+        if isinstance(value, dict):
+            return {key: item for key, item in value.items() if item is not None}
+        return value
+
+
+class DeletionPolicy(StrEnum):
+    RETAIN = "Retain"
+    DELETE = "Delete"
+
+
+class RateLimit(_Part):
+    """At most `requests` callbacks a `period`, over all executors."""
+
+    requests: Annotated[StrictInt, Field(ge=limits.RATE_LIMIT_REQUESTS_MIN, le=limits.RATE_LIMIT_REQUESTS_MAX)] = Field(
+        description="Callbacks that may begin in each period, over all executors together."
+    )
+    period: Annotated[timedelta, DurationBounds(limits.RATE_LIMIT_PERIOD_MIN, limits.RATE_LIMIT_PERIOD_MAX)] = Field(
+        default=limits.RATE_LIMIT_PERIOD_MIN, description="The length of a period."
+    )
+
+
+class SigningSecretRef(_Part):
+    """One key of a Secret beside the group."""
+
+    name: Annotated[str, StringConstraints(pattern=DNS_SUBDOMAIN_PATTERN, max_length=253)] = Field(
+        description="The Secret's name."
+    )
+    key: Annotated[str, StringConstraints(pattern="^[-._a-zA-Z0-9]+$", max_length=253)] = Field(
+        description="The key within the Secret."
+    )
+
+
+class SigningSpec(_Part):
+    """How callbacks are signed (Standard Webhooks)."""
+
+    secret_refs: tuple[SigningSecretRef, ...] = Field(
+        default=(),
+        max_length=limits.SIGNING_SECRETS_MAX,
+        description="The Secrets that sign each callback: one, and a second one while secrets are exchanged.",
+    )
+
+    @model_validator(mode="after")
+    def _once_each(self) -> Self:
+        if len({(ref.name, ref.key) for ref in self.secret_refs}) < len(self.secret_refs):
+            raise ValueError("secretRefs must not name the same key of the same Secret twice")
+        return self
+
+
+class CallbackSpec(_Part):
+    """How a group's callbacks are made."""
+
+    timeout: Annotated[timedelta, DurationBounds(limits.CALLBACK_TIMEOUT_MIN, limits.CALLBACK_TIMEOUT_MAX)] = Field(
+        default=limits.CALLBACK_TIMEOUT_DEFAULT,
+        description="How long a callback may take, from connecting to the end of its answer. A timer may set its own.",
+    )
+    method: CallbackMethod = Field(
+        default=CallbackMethod.POST, description="The HTTP method of callbacks. A timer may set its own."
+    )
+    format: CallbackFormat = Field(
+        default=CallbackFormat.STANDARD,
+        description=(
+            "What a callback looks like: Standard sends a JSON object with ids and payload, Raw the payload alone, "
+            "CloudEvents a CloudEvents 1.0 binary-mode request. A timer may set its own."
+        ),
+    )
+    max_in_flight: Annotated[StrictInt, Field(ge=limits.MAX_IN_FLIGHT_MIN, le=limits.MAX_IN_FLIGHT_MAX)] = Field(
+        default=limits.MAX_IN_FLIGHT_DEFAULT,
+        description="Callbacks of this group that may be under way at once, over all executors together.",
+    )
+    rate_limit: RateLimit | None = Field(
+        default=None, description="How many callbacks may begin in a period. None by default."
+    )
+    signing: SigningSpec | None = Field(
+        default=None, description="How callbacks are signed (Standard Webhooks 1.0). Unsigned by default."
+    )
+
+
+class RetryPolicySpec(_Part):
+    """When a callback that did not succeed is tried again. A timer may override each field."""
+
+    max_attempts: Annotated[StrictInt, Field(ge=limits.MAX_ATTEMPTS_MIN, le=limits.MAX_ATTEMPTS_MAX)] = Field(
+        default=limits.MAX_ATTEMPTS_DEFAULT, description="Attempts of one occurrence, the first one included."
+    )
+    max_attempts_duration: Annotated[
+        timedelta, DurationBounds(limits.MAX_ATTEMPTS_DURATION_MIN, limits.MAX_ATTEMPTS_DURATION_MAX)
+    ] = Field(
+        default=limits.MAX_ATTEMPTS_DURATION_DEFAULT,
+        description="No attempt begins later than this after the first attempt of its occurrence.",
+    )
+    initial_interval: Annotated[timedelta, DurationBounds(limits.INITIAL_INTERVAL_MIN, limits.INITIAL_INTERVAL_MAX)] = (
+        Field(
+            default=limits.INITIAL_INTERVAL_DEFAULT, description="The back-off after the first attempt, before jitter."
+        )
+    )
+    backoff_multiplier: Annotated[
+        float,
+        BeforeValidator(_multiplier),
+        Field(ge=limits.BACKOFF_MULTIPLIER_MIN, le=limits.BACKOFF_MULTIPLIER_MAX),
+        PlainSerializer(repr, return_type=str, when_used="json"),
+        WithJsonSchema({"type": "string", "pattern": MULTIPLIER_PATTERN}),
+    ] = Field(
+        default=limits.BACKOFF_MULTIPLIER_DEFAULT,
+        description='By what the back-off grows with each attempt, as a decimal string such as "2.0".',
+    )
+    max_interval: Annotated[timedelta, DurationBounds(limits.INITIAL_INTERVAL_MIN, limits.MAX_INTERVAL_MAX)] = Field(
+        default=limits.MAX_INTERVAL_DEFAULT,
+        description="The longest back-off, and the longest Retry-After that is honoured. At least initialInterval.",
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.max_interval < self.initial_interval:
+            raise ValueError(
+                f"maxInterval ({format_duration(self.max_interval)}) must be at least "
+                f"initialInterval ({format_duration(self.initial_interval)})"
+            )
+        return self
+
+
+class PayloadSpec(_Part):
+    """What payloads a group accepts."""
+
+    max_bytes: Annotated[StrictInt, Field(ge=limits.PAYLOAD_MAX_BYTES_MIN, le=limits.PAYLOAD_MAX_BYTES_MAX)] = Field(
+        default=limits.PAYLOAD_MAX_BYTES_DEFAULT, description="The largest payload of a timer, in bytes."
+    )
+    json_schema: Annotated[dict[str, JsonValue], AfterValidator(_valid_schema)] | None = Field(
+        default=None,
+        alias="schema",
+        description="A JSON Schema that each JSON payload must satisfy, at most 64 KiB. Any payload by default.",
+    )
+
+
+class RetentionSpec(_Part):
+    """How long finished timers are kept."""
+
+    completed: Annotated[timedelta, DurationBounds(limits.RETENTION_COMPLETED_MIN, limits.RETENTION_MAX)] = Field(
+        default=limits.RETENTION_COMPLETED_DEFAULT,
+        description="How long completed timers are kept. With 0s they go when they complete, and their ids are free.",
+    )
+    failed: Annotated[timedelta, DurationBounds(limits.RETENTION_FAILED_MIN, limits.RETENTION_MAX)] = Field(
+        default=limits.RETENTION_FAILED_DEFAULT,
+        description="How long failed timers are kept; until then they can be redriven.",
+    )
+
+
+class ObjectivesSpec(_Part):
+    """What a group asks of the service; only reported on, nothing depends on it."""
+
+    lateness: Annotated[timedelta, DurationBounds(limits.LATENESS_OBJECTIVE_MIN, limits.LATENESS_OBJECTIVE_MAX)] = (
+        Field(
+            default=limits.LATENESS_OBJECTIVE_DEFAULT,
+            description="The 99th percentile of lateness that the group asks for.",
+        )
+    )
+
+
+class TimerGroupSpec(_Part):
+    """What is declared of a group. `group_id`, `shards`, `store` and `executor_pool` never change."""
+
+    group_id: DnsLabel | None = Field(
+        default=None, description="The group's id in REST and in the store. metadata.name by default. Immutable."
+    )
+    shards: Annotated[StrictInt, Field(ge=limits.SHARDS_MIN, le=limits.SHARDS_MAX)] = Field(
+        default=limits.SHARDS_DEFAULT, description="Into how many shards the group's timers are divided. Immutable."
+    )
+    store: DnsLabel = Field(
+        default=limits.STORE_DEFAULT, description="The name of the store that keeps the group's timers. Immutable."
+    )
+    executor_pool: DnsLabel = Field(
+        default=limits.POOL_DEFAULT, description="The pool of executors that deliver the group's timers. Immutable."
+    )
+    paused: StrictBool = Field(default=False, description="While true, timers are accepted and none fires.")
+    deletion_policy: DeletionPolicy = Field(
+        default=DeletionPolicy.RETAIN,
+        description="What becomes of the group's timers when the group is deleted: kept, unfired (Retain), or deleted.",
+    )
+    callback: CallbackSpec = Field(default_factory=CallbackSpec, description="How callbacks are made.")
+    retry_policy: RetryPolicySpec = Field(
+        default_factory=RetryPolicySpec, description="When a callback that did not succeed is tried again."
+    )
+    payload: PayloadSpec = Field(default_factory=PayloadSpec, description="What payloads are accepted.")
+    retention: RetentionSpec = Field(default_factory=RetentionSpec, description="How long finished timers are kept.")
+    objectives: ObjectivesSpec = Field(
+        default_factory=ObjectivesSpec, description="What the group asks of the service."
+    )
+
+
+class ManifestMetadata(_Part):
+    """A manifest's metadata; what an API server adds to it is accepted and left out."""
+
+    name: Annotated[str, StringConstraints(pattern=DNS_SUBDOMAIN_PATTERN, min_length=1, max_length=253)] = Field(
+        description="The resource's name, and the group's id unless spec.groupId names another."
+    )
+    namespace: DnsLabel | None = Field(default=None, description="The namespace in Kubernetes; no meaning in a file.")
+    labels: dict[str, str] | None = Field(default=None, description="Labels in Kubernetes; no meaning in a file.")
+    annotations: dict[str, str] | None = Field(default=None, description="Annotations in Kubernetes.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_server_fields(cls, value: object) -> object:
+        if isinstance(value, dict):
+            return {key: item for key, item in value.items() if key not in _SERVER_FIELDS}
+        return value
+
+
+class TimerGroupManifest(_Part):
+    """A TimerGroup as a document: in a file, or as a custom resource."""
+
+    api_version: Literal["durabletimer.dev/v1alpha1"] = Field(description="The resource's API group and version.")
+    kind: Literal["TimerGroup"] = Field(description="The resource's kind.")
+    metadata: ManifestMetadata = Field(description="The resource's name and the like.")
+    spec: TimerGroupSpec = Field(description="What is declared of the group.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_status(cls, value: object) -> object:
+        if isinstance(value, dict):
+            return {key: item for key, item in value.items() if key != "status"}
+        return value
+
+    @model_validator(mode="after")
+    def _has_group_id(self) -> Self:
+        name = self.metadata.name
+        if self.spec.group_id is None and (len(name) > limits.GROUP_ID_MAX or "." in name):
+            raise ValueError(
+                f"metadata.name must be a DNS label of at most {limits.GROUP_ID_MAX} characters unless spec.groupId is set"
+            )
+        return self
+
+    @property
+    def group_id(self) -> str:
+        """The id under which the store keeps the group."""
+        return self.spec.group_id or self.metadata.name
+
+
+class GroupState(StrEnum):
+    """Whether a group's timers fire, stay unfired, or are being deleted."""
+
+    ACTIVE = "active"
+    DELETED = "deleted"
+    PURGING = "purging"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRegistration:
+    """What a store is asked to keep of a group. `owner`: `cluster/namespace/name`, or `file:<name>`."""
+
+    group_id: str
+    owner: str
+    shards: int
+    pool: str
+    spec: TimerGroupSpec
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group's row.
+
+    `emptied_at`: when a purge found nothing left. `change`: the number of its last write, ascending over all groups of
+    the store.
+    """
+
+    group_id: str
+    owner: str
+    shards: int
+    pool: str
+    spec: TimerGroupSpec
+    generation: int
+    state: GroupState
+    state_since: datetime
+    emptied_at: datetime | None
+    change: int
+
+
+def spec_to_json(spec: TimerGroupSpec) -> str:
+    """The spec with all its defaults, under the manifest's names."""
+    return spec.model_dump_json(by_alias=True)
+
+
+def spec_from_json(text: str) -> TimerGroupSpec:
+    """Reads a stored spec; fields that a later release wrote and this one does not know are left out.
+
+    Raises:
+        ValueError: It is not JSON, or a known field's value is out of its rules.
+    """
+    return TimerGroupSpec.model_validate_json(text, extra="ignore")
