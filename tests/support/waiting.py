@@ -4,13 +4,17 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, overload
 
 T = TypeVar("T")
 PAUSE = 0.02
 
 
-async def eventually(predicate: Callable[[], T | Awaitable[T]], within: float = 10.0) -> T:
+@overload
+async def eventually(predicate: Callable[[], Awaitable[T]], within: float = ...) -> T: ...
+@overload
+async def eventually(predicate: Callable[[], T], within: float = ...) -> T: ...
+async def eventually(predicate: Callable[[], object], within: float = 10.0) -> object:
     """Asks until the answer is truthy, and returns it.
 
     The predicate may be a coroutine function. An `AssertionError` that it raises counts as "not yet".
