@@ -4,25 +4,78 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
+STORE ?= sqlite
+SEEDS ?= 5000
+ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.complete
+TYPED := operator api_bridge tests $(wildcard bench)
 
+##@ Use it
 .PHONY: help
-help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+help: ## List all targets
+	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
 setup: $(STAMP) ## Make .venv with everything that runs, tests and checks the project
 
-$(STAMP): pyproject.toml requirements.lock
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; name one by make PYTHON=…")'
-	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
-	@echo 'Installing what requirements.lock pins into .venv'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes --requirement requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@touch $@
+.PHONY: run
+run: $(STAMP) ## Start the service on 127.0.0.1:8080 with SQLite, an example group and timers to watch; Ctrl-C ends it
+	@exec $(BIN)/python -m durable_timer.demo
+
+##@ Prove it
+.PHONY: test
+test: $(STAMP) ## Run all tests, those of the house and of PostgreSQL too; ARGS="-k cancel" for some
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: simulate
+simulate: $(STAMP) ## Simulate crashes, partitions and pauses from SEEDS=5000 seeds; prints the seed that fails
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
+
+.PHONY: bench
+bench: $(STAMP) ## Measure creates, a burst and 1,000 timers a second; STORE=sqlite or STORE=postgresql
+	@$(BIN)/python -m bench --store $(STORE) $(ARGS)
+
+##@ Keep it
+.PHONY: check
+check: lint typecheck arrows ## Run lint, typecheck and arrows
+
+.PHONY: lint
+lint: $(STAMP) ## Look for what ruff finds, formatting included
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --diff .
+
+.PHONY: typecheck
+typecheck: $(STAMP) ## Check all types with mypy, strictly
+	@$(BIN)/mypy --no-error-summary $(TYPED)
+
+.PHONY: arrows
+arrows: $(STAMP) ## Check who may import whom (.importlinter)
+	@$(BIN)/lint-imports --no-logo --no-cache
+
+.PHONY: format
+format: $(STAMP) ## Format the code and mend what ruff can mend safely
+	@$(BIN)/ruff check --quiet --fix .
+	@$(BIN)/ruff format --quiet .
+
+.PHONY: docs
+docs: $(STAMP) ## Write the generated pages of docs/ anew
+	@$(BIN)/python -m docs.generate
 
 .PHONY: lock
 lock: $(STAMP) ## Pin the newest versions that pyproject.toml allows in requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --only-binary :all: \
-	  --generate-hashes --no-header --upgrade --quiet --output-file requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --only-binary :all: \
+	  --generate-hashes --no-header --upgrade --quiet --output-file requirements.lock >/dev/null
+
+.PHONY: clean
+clean: ## Remove .venv and all caches
+	@rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed: make PYTHON=…" if sys.version_info < (3, 11) else 0)'
+	@echo 'Installing what requirements.lock pins into .venv (once, about half a minute)'
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
