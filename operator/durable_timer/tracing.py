@@ -1,0 +1,20 @@
+"""Trace context (W3C, https://www.w3.org/TR/trace-context/): a timer's callback belongs to the trace of its create."""
+
+from __future__ import annotations
+
+import random
+import re
+from typing import Final
+
+_SHAPE: Final = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})", re.ASCII)
+
+
+def child_traceparent(traceparent: str | None, rng: random.Random) -> str:
+    """The `traceparent` of a request made on behalf of `traceparent`: its trace and flags, and a new parent id.
+
+    Without one, or with one that is not valid, it begins a trace, not sampled: nothing was recorded here, and
+    the receiver is not made to.
+    """
+    found = _SHAPE.fullmatch(traceparent) if traceparent is not None else None
+    trace, flags = (found[1], found[3]) if found else (f"{rng.getrandbits(128) or 1:032x}", "00")
+    return f"00-{trace}-{rng.getrandbits(64) or 1:016x}-{flags}"
