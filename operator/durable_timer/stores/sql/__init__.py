@@ -1,0 +1,1 @@
+"""What the SQL stores share: tables, migrations, the codec between rows and domain types, portable statements."""

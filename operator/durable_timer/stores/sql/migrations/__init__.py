@@ -1,0 +1,1 @@
+"""The migrations, as files of the package."""
