@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import asyncpg
 import pytest
 
+from tests.support import postgres
 from tests.support.postgres import EmbeddedPostgres, _runs
 
 
@@ -65,3 +66,14 @@ async def test_nothing_is_left_of_a_removed_server(server: EmbeddedPostgres) -> 
     await asyncio.to_thread(server.remove)
     assert not _runs(pid)
     assert not server.log.parent.exists()
+
+
+async def test_programs_that_the_account_cannot_reach_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres, "_reachable", lambda path: path.name != "postgres")
+    server = EmbeddedPostgres()
+    try:
+        assert server._programs.is_relative_to(server.log.parent)
+        await asyncio.to_thread(server.start)
+        assert await value(server.url, "SELECT 1") == 1
+    finally:
+        await asyncio.to_thread(server.remove)

