@@ -56,6 +56,17 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture
+def private_postgres() -> Iterator[EmbeddedPostgres]:
+    """A running server of this test's own, to be stopped, killed and started again."""
+    server = EmbeddedPostgres()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
 def _require_marker(request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("postgresql") is None:
         pytest.fail(

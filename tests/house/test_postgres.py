@@ -1,7 +1,6 @@
 """The PostgreSQL that the other tests stand on."""
 
 import asyncio
-from collections.abc import Iterator
 
 import asyncpg
 import pytest
@@ -16,16 +15,6 @@ async def value(url: str, query: str) -> object:
         return await connection.fetchval(query)
     finally:
         await connection.close()
-
-
-@pytest.fixture
-def server() -> Iterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.remove()
 
 
 @pytest.mark.postgresql
@@ -47,25 +36,27 @@ async def test_a_connection_left_open_does_not_hold_up_the_end(postgres_database
     connection.terminate()
 
 
-async def test_a_private_server_keeps_its_data_and_its_url_through_kill_and_stop(server: EmbeddedPostgres) -> None:
-    url = server.url
+async def test_a_private_server_keeps_its_data_and_its_url_through_kill_and_stop(
+    private_postgres: EmbeddedPostgres,
+) -> None:
+    url = private_postgres.url
     connection = await asyncpg.connect(url)
     await connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
-    await asyncio.to_thread(server.kill)
+    await asyncio.to_thread(private_postgres.kill)
     with pytest.raises((OSError, asyncpg.PostgresError, asyncpg.InterfaceError)):
         await connection.fetchval("SELECT 1")
-    await asyncio.to_thread(server.start)
-    await asyncio.to_thread(server.stop)
-    await asyncio.to_thread(server.start)
-    assert server.url == url
+    await asyncio.to_thread(private_postgres.start)
+    await asyncio.to_thread(private_postgres.stop)
+    await asyncio.to_thread(private_postgres.start)
+    assert private_postgres.url == url
     assert await value(url, "SELECT answer FROM kept") == 42
 
 
-async def test_nothing_is_left_of_a_removed_server(server: EmbeddedPostgres) -> None:
-    pid = int((server._data / "postmaster.pid").read_text().split()[0])
-    await asyncio.to_thread(server.remove)
+async def test_nothing_is_left_of_a_removed_server(private_postgres: EmbeddedPostgres) -> None:
+    pid = int((private_postgres._data / "postmaster.pid").read_text().split()[0])
+    await asyncio.to_thread(private_postgres.remove)
     assert not _runs(pid)
-    assert not server.log.parent.exists()
+    assert not private_postgres.log.parent.exists()
 
 
 async def test_programs_that_the_account_cannot_reach_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:
