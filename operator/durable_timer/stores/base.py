@@ -10,6 +10,7 @@ the store. A write never puts `due_at` earlier than it, save recovery and a defe
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -121,15 +122,15 @@ class Store(Protocol):
 
     async def delete(
         self, group_id: str, targets: Sequence[Target], when_running: WhenRunning, *, managed: bool = False
-    ) -> list[DeleteResult]:
+    ) -> builtins.list[DeleteResult]:
         """Deletes; a running timer is refused or, with STOP, marked: it goes at its settle or recovery."""
         ...
 
-    async def run(self, group_id: str, targets: Sequence[Target]) -> list[WriteResult]:
+    async def run(self, group_id: str, targets: Sequence[Target]) -> builtins.list[WriteResult]:
         """Makes pending timers due now (`planning.transitions.run_now`). An equal stored `request` changes nothing."""
         ...
 
-    async def redrive(self, group_id: str, targets: Sequence[Target]) -> list[WriteResult]:
+    async def redrive(self, group_id: str, targets: Sequence[Target]) -> builtins.list[WriteResult]:
         """Gives failed timers a new occurrence, due now. An equal stored `request` changes nothing."""
         ...
 
@@ -144,7 +145,7 @@ class Store(Protocol):
         """
         ...
 
-    async def groups(self, since: int | None) -> tuple[list[Group], int]:
+    async def groups(self, since: int | None) -> tuple[builtins.list[Group], int]:
         """The groups whose `change` is above `since` (all for None), and the highest `change` given so far.
 
         No later call answers a `change` at or below that number which this one left out.
@@ -198,18 +199,18 @@ class Store(Protocol):
         """Removes the member's row; also rows dead for 10 minutes. No row counts as dead."""
         ...
 
-    async def members(self, pool: str) -> list[Member]: ...
+    async def members(self, pool: str) -> builtins.list[Member]: ...
 
     # Shards
 
-    async def shards(self, pool: str) -> tuple[list[Shard], str]:
+    async def shards(self, pool: str) -> tuple[builtins.list[Shard], str]:
         """All shard rows of the pool's groups that are not deleted or purging, and the token (`BeatAnswer`) they stand for.
 
         Shards of deleted and purging groups are listed while they have an owner. Ordered by group and shard.
         """
         ...
 
-    async def claim(self, claims: Sequence[Claim], me: str) -> list[int | None]:
+    async def claim(self, claims: Sequence[Claim], me: str) -> builtins.list[int | None]:
         """Claims shards, each with the epoch seen; the new epochs, None where not applied.
 
         Applied only where the epoch is still the one seen, the owner is nobody, `me`, or a member that is dead or has
@@ -217,7 +218,7 @@ class Store(Protocol):
         """
         ...
 
-    async def release(self, claims: Sequence[Claim], me: str, until: timedelta) -> list[bool]:
+    async def release(self, claims: Sequence[Claim], me: str, until: timedelta) -> builtins.list[bool]:
         """Clears the owner where epoch and owner match, adding (epoch, me, the store's now + until) to the drains."""
         ...
 
@@ -240,7 +241,7 @@ class Store(Protocol):
         """
         ...
 
-    async def settle(self, outcomes: Sequence[Outcome]) -> list[bool]:
+    async def settle(self, outcomes: Sequence[Outcome]) -> builtins.list[bool]:
         """Writes outcomes (`planning.transitions.settled`), only where the row is running under the outcome's run.
 
         False where that is not so: nothing was written. Rows whose cancel was requested are deleted instead (True).
