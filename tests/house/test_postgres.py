@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from tests.support import postgres
-from tests.support.postgres import EmbeddedPostgres, _runs
+from tests.support.postgres import EmbeddedPostgres, runs
 
 
 async def value(url: str, query: str) -> object:
@@ -55,7 +55,7 @@ async def test_a_private_server_keeps_its_data_and_its_url_through_kill_and_stop
 async def test_nothing_is_left_of_a_removed_server(private_postgres: EmbeddedPostgres) -> None:
     pid = int((private_postgres._data / "postmaster.pid").read_text().split()[0])
     await asyncio.to_thread(private_postgres.remove)
-    assert not _runs(pid)
+    assert not runs(pid)
     assert not private_postgres.log.parent.exists()
 
 

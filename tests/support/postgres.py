@@ -115,7 +115,7 @@ class EmbeddedPostgres:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._server.wait(STOP_WITHIN)
-        eventually_blocking(lambda: not any(map(_runs, family)), STOP_WITHIN)
+        eventually_blocking(lambda: not any(map(runs, family)), STOP_WITHIN)
         self._server = None
 
     def remove(self) -> None:
@@ -233,7 +233,7 @@ def _children(pid: int) -> list[int]:
         return []
 
 
-def _runs(pid: int) -> bool:
+def runs(pid: int) -> bool:
     """Whether the process is there and no mere zombie, which nothing but its new parent can remove."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
