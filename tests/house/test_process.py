@@ -53,7 +53,8 @@ def test_nothing_is_left_of_it_when_a_test_fails(log: Path) -> None:
             raise ZeroDivisionError
 
     pids: list[int] = []
-    pytest.raises(ZeroDivisionError, fail)
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert not runs(pids[0])
 
 
