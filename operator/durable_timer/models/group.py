@@ -98,6 +98,8 @@ class _Part(BaseModel):
 
 
 class DeletionPolicy(StrEnum):
+    """What becomes of a deleted group's timers: kept, unfired, or deleted."""
+
     RETAIN = "Retain"
     DELETE = "Delete"
 

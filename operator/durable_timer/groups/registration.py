@@ -1,0 +1,74 @@
+"""Brings the groups of manifests into a store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from durable_timer.errors import GroupError, GroupIdConflict, ShardsMismatch
+from durable_timer.groups.documents import Problem
+from durable_timer.groups.manifests import LoadedManifest, raise_problems
+from durable_timer.models.group import Group, GroupRegistration
+from durable_timer.stores.base import Store
+
+
+async def apply_groups(store: Store, manifests: Sequence[LoadedManifest], store_name: str) -> list[Group]:
+    """Registers each group, in the order given; what is as it was is left as it is, so that this can be repeated.
+
+    Groups registered from files before that are in none now stay as they are, and go on: only an explicit purge ends
+    a group. A changed spec raises the group's generation by one.
+
+    Raises:
+        ManifestError: A manifest names another store than `store_name`, before anything is written; or the store
+            refuses groups (another owner, another shard count, a purge under way), while the others are registered.
+            Each is named with file, line and field.
+        StoreUnavailable: The store did not answer; some groups may be registered.
+    """
+    raise_problems(_elsewhere(manifests, store_name))
+    present = {group.group_id: group for group in (await store.groups(None))[0]}
+    groups: list[Group] = []
+    problems: list[Problem] = []
+    for one in manifests:
+        try:
+            groups.append(await store.register_group(_registration(one, present.get(one.manifest.group_id))))
+        except GroupError as error:
+            problems.append(_refused(one, error))
+    raise_problems(problems)
+    return groups
+
+
+def _elsewhere(manifests: Sequence[LoadedManifest], store_name: str) -> list[Problem]:
+    return [
+        one.document.problem(("spec", "store"), f"must be {store_name!r}, the store that this process has")
+        for one in manifests
+        if one.manifest.spec.store != store_name
+    ]
+
+
+def _registration(one: LoadedManifest, present: Group | None) -> GroupRegistration:
+    spec = one.manifest.spec
+    generation = 1
+    if present is not None:
+        generation = present.generation if present.spec == spec else present.generation + 1
+    return GroupRegistration(
+        group_id=one.manifest.group_id,
+        owner=one.owner,
+        shards=spec.shards,
+        pool=spec.executor_pool,
+        spec=spec,
+        generation=generation,
+    )
+
+
+def _refused(one: LoadedManifest, error: GroupError) -> Problem:
+    match error:
+        case GroupIdConflict():
+            rule = (
+                f"{error}; choose another id, or hand the group over: "
+                f"durable-timer groups transfer {error.group_id} --to {one.owner}"
+            )
+            return one.document.problem(one.id_location, rule)
+        case ShardsMismatch():
+            rule = f"must be {error.present}, which the group has in the store; the count changes only after a purge"
+            return one.document.problem(("spec", "shards"), rule)
+        case _:
+            return one.document.problem(one.id_location, str(error))
