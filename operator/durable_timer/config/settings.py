@@ -1,0 +1,236 @@
+"""Every setting of a process, with its bounds and its words. `docs/configuration.md` is generated from here."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Final, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from durable_timer.logs import LogFormat, LogLevel
+from durable_timer.models import limits
+from durable_timer.models.durations import DurationBounds, format_duration
+from durable_timer.models.group import DnsLabel
+
+_LISTEN: Final = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]*):([0-9]{1,5})", re.ASCII)
+_PORT_MAX: Final = 65_535
+_STORE_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://\S*", re.ASCII)
+_HTTP_URL: Final = re.compile(r"https?://\S+", re.ASCII)
+_SECOND: Final = timedelta(seconds=1)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_TRUST_MARGIN: Final = timedelta(milliseconds=500)
+
+
+def split_listen(listen: str) -> tuple[str | None, int]:
+    """Host (None for all interfaces) and port of a listen address that was checked."""
+    host, _, port = listen.rpartition(":")
+    return host.strip("[]") or None, int(port)
+
+
+def default_member_name() -> str:
+    """The host's name and the process's id: unique enough for people to tell members apart."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+def _check_listen(listen: str) -> str:
+    match = _LISTEN.fullmatch(listen)
+    if match is None or int(match[1]) > _PORT_MAX:
+        raise ValueError("must be HOST:PORT, such as 127.0.0.1:8080, [::1]:8080, or :8080 for all interfaces")
+    return listen
+
+
+def _check_store(url: str) -> str:
+    if _STORE_URL.fullmatch(url) is None:
+        raise ValueError("must be a URL such as sqlite:///durable-timer.sqlite or postgresql://user@host/database")
+    return url
+
+
+def _check_endpoint(url: str) -> str:
+    if _HTTP_URL.fullmatch(url) is None:
+        raise ValueError("must be an http or https URL such as http://localhost:4318")
+    return url
+
+
+class _Part(BaseModel):
+    """Settings that belong together."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EnginePart(_Part):
+    """How an executor takes and delivers timers."""
+
+    look_ahead: Annotated[timedelta, DurationBounds(timedelta(0), _SECOND)] = Field(
+        default=100 * _MILLISECOND,
+        description="How long before it is due a timer may be taken from the store. It is never sent early, but once "
+        "taken it can no longer be changed or cancelled.",
+    )
+    slots: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=1000, description="Callbacks that one executor has under way at once."
+    )
+    slots_per_target: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=100, description="Callbacks that one executor has under way at once to one target host."
+    )
+    beat_interval: Annotated[timedelta, DurationBounds(100 * _MILLISECOND, 5 * _SECOND)] = Field(
+        default=500 * _MILLISECOND, description="How often an executor says in the store that it lives."
+    )
+    beat_timeout: Annotated[timedelta, DurationBounds(100 * _MILLISECOND, 5 * _SECOND)] = Field(
+        default=500 * _MILLISECOND, description="How long a beat waits for the store's answer."
+    )
+    dead_after: Annotated[timedelta, DurationBounds(_SECOND, 60 * _SECOND)] = Field(
+        default=2 * _SECOND,
+        description="After how long without a beat an executor is declared dead and its shards are taken over. The same "
+        "in all executors of a pool.",
+    )
+    trust: Annotated[timedelta, DurationBounds(500 * _MILLISECOND, 59 * _SECOND)] = Field(
+        default=1500 * _MILLISECOND,
+        description="For how long after the sending of its last answered beat an executor delivers what it has taken. "
+        "At least beat_interval + beat_timeout, and at least 500ms less than dead_after.",
+    )
+    join_quiet: Annotated[timedelta, DurationBounds(timedelta(0), 60 * _SECOND)] = Field(
+        default=3 * _SECOND,
+        description="How long membership must have been quiet before shards move to an executor that joined.",
+    )
+    drain_timeout: Annotated[timedelta, DurationBounds(timedelta(0), 3600 * _SECOND)] = Field(
+        default=305 * _SECOND,
+        description="How long a stopping executor waits for callbacks under way. Shorter than the longest callback "
+        "timeout, callbacks may be cut off, and are delivered again by the next owner.",
+    )
+    max_answer_bytes: Annotated[
+        int, Field(ge=limits.ANSWER_MAX_BYTES_MIN, le=limits.ANSWER_MAX_BYTES_MAX)
+    ] = Field(default=limits.ANSWER_MAX_BYTES_DEFAULT, description="How much of a callback's answer is read, in bytes.")  # fmt: skip
+    deny_private_targets: bool = Field(
+        default=True,
+        description="Refuse callbacks to loopback, link-local and cloud metadata addresses; such timers fail. Turn it "
+        "off to try the service on one machine.",
+    )
+
+    @model_validator(mode="after")
+    def _trust_holds(self) -> Self:
+        if self.trust + _TRUST_MARGIN > self.dead_after:
+            raise ValueError(
+                f"trust ({format_duration(self.trust)}) must be at least 500ms less than "
+                f"dead_after ({format_duration(self.dead_after)})"
+            )
+        if self.beat_interval + self.beat_timeout > self.trust:
+            raise ValueError(
+                f"trust ({format_duration(self.trust)}) must be at least beat_interval + beat_timeout "
+                f"({format_duration(self.beat_interval + self.beat_timeout)})"
+            )
+        return self
+
+
+class HttpPart(_Part):
+    """The REST API of a bridge."""
+
+    request_timeout: Annotated[timedelta, DurationBounds(_SECOND, 60 * _SECOND)] = Field(
+        default=10 * _SECOND, description="How long a request may take; it is answered 504 past it."
+    )
+    keep_alive: Annotated[timedelta, DurationBounds(_SECOND, 300 * _SECOND)] = Field(
+        default=75 * _SECOND, description="How long an idle connection is kept open."
+    )
+    max_body_bytes: Annotated[int, Field(ge=1024, le=limits.BODY_MAX_BYTES)] = Field(
+        default=limits.BODY_MAX_BYTES, description="The largest body of a request, after decompression, in bytes."
+    )
+    max_batch_body_bytes: Annotated[int, Field(ge=1024, le=limits.BATCH_BODY_MAX_BYTES)] = Field(
+        default=limits.BATCH_BODY_MAX_BYTES,
+        description="The largest body of a batch request, after decompression, in bytes.",
+    )
+
+
+class DatabasePart(_Part):
+    """How the store's database is used; a store takes what applies to it."""
+
+    pool_size: Annotated[int, Field(ge=2, le=200)] = Field(
+        default=10, description="The most connections that this process opens to the database."
+    )
+    engine_statement_timeout: Annotated[timedelta, DurationBounds(100 * _MILLISECOND, 60 * _SECOND)] = Field(
+        default=2 * _SECOND, description="How long a statement of the executor may take."
+    )
+    rest_statement_timeout: Annotated[timedelta, DurationBounds(100 * _MILLISECOND, 60 * _SECOND)] = Field(
+        default=5 * _SECOND, description="How long a statement on behalf of a REST request may take."
+    )
+
+
+class LogPart(_Part):
+    """What is written to stderr."""
+
+    format: LogFormat = Field(
+        default=LogFormat.CONSOLE, description="How a line looks: console for people, json for collectors."
+    )
+    level: LogLevel = Field(default=LogLevel.INFO, description="The least level that is written.")
+
+
+class TracingPart(_Part):
+    """OpenTelemetry traces (the extra `otel`)."""
+
+    endpoint: Annotated[str, AfterValidator(_check_endpoint)] | None = Field(
+        default=None,
+        description="The OTLP/HTTP collector that spans are sent to, such as http://localhost:4318. None: no spans; "
+        "callbacks carry the trace context of their create all the same.",
+    )
+    sample_ratio: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=1.0, description="The share of creates without a trace context of their own that begin a sampled trace."
+    )
+
+
+class Settings(BaseSettings):
+    """The settings of a process, as checked."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="DURABLE_TIMER_", env_nested_delimiter="__", validate_default=False
+    )
+
+    listen: Annotated[str, AfterValidator(_check_listen)] = Field(
+        default="127.0.0.1:8080", description="HOST:PORT to listen on; :PORT listens on all interfaces."
+    )
+    store: Annotated[str, AfterValidator(_check_store)] = Field(
+        default="sqlite:///durable-timer.sqlite",
+        description="The URL of the database: sqlite:///PATH (four slashes for an absolute path; one process), or "
+        "postgresql://USER:PASSWORD@HOST:PORT/DATABASE (any number of processes; needs the extra postgresql).",
+    )
+    groups: Path | None = Field(
+        default=None,
+        description="A TimerGroup manifest, or a folder of them (*.yaml, *.yml, *.json), registered at start. None: the "
+        "groups that the store has.",
+    )
+    pool: DnsLabel = Field(
+        default=limits.POOL_DEFAULT, description="The pool of executors that this one belongs to (spec.executorPool)."
+    )
+    member_name: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,253}$")] = Field(
+        default_factory=default_member_name,
+        description="This executor's name, as people see it; in Kubernetes the pod's. By default host name and process id.",
+    )
+    member_host: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,253}$")] | None = Field(
+        default=None,
+        description="What outlives this process and runs one executor at a time, such as a pod's uid: a predecessor "
+        "with the same value is declared dead at once.",
+    )
+    secrets_dir: Path | None = Field(
+        default=None,
+        description="Where Secrets lie as files: DIR/NAME/KEY, or DIR/NAMESPACE/NAME/KEY for those of a namespace. "
+        "None: no Secrets; timers and groups that name one wait.",
+    )
+    engine: EnginePart = Field(default_factory=EnginePart, description="How an executor takes and delivers timers.")
+    http: HttpPart = Field(default_factory=HttpPart, description="The REST API of a bridge.")
+    database: DatabasePart = Field(default_factory=DatabasePart, description="How the store's database is used.")
+    log: LogPart = Field(default_factory=LogPart, description="What is written to stderr.")
+    tracing: TracingPart = Field(default_factory=TracingPart, description="OpenTelemetry traces.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is given: `sources.load` reads environment and file itself, to say where a wrong value stands."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
