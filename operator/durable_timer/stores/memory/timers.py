@@ -8,6 +8,7 @@ from copy import copy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from durable_timer.models.group import GroupState
 from durable_timer.models.page import Counts, ListOrder, Page, Position, TimerFilter
 from durable_timer.models.results import (
     CreateResult,
@@ -33,7 +34,7 @@ def create(db: MemoryDatabase, timers: Sequence[NewTimer], if_exists: IfExists) 
     for new in timers:
         present = db.timer(new.group_id, new.timer_id)
         if present is None:
-            status, row = CreateStatus.CREATED, transitions.created(new, uid=db.rng.getrandbits(64), now=now)
+            status, row = CreateStatus.CREATED, transitions.created(new, uid=db.rng.getrandbits(64) - 2**63, now=now)
         else:
             status, row = transitions.create_over(present, new, if_exists, now)
         if row is not present:
@@ -95,6 +96,9 @@ def purge(db: MemoryDatabase, group_id: str, completed_for: timedelta, failed_fo
 
 
 def purge_group(db: MemoryDatabase, group_id: str, limit: int) -> int:
+    group = db.groups.get(group_id)
+    if group is None or group.state is not GroupState.PURGING:
+        return 0
     return _remove(db, list(db.rows(group_id))[:limit])
 
 

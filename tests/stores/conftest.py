@@ -1,0 +1,162 @@
+"""The stores that the contract suite runs against.
+
+A new store is one class here, with `open` and `pass_time`, and one line in `BACKENDS`: every test of `contract/` then
+runs on it, the races between processes only if it is `shared`.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+import asyncpg
+import pytest
+
+from durable_timer.stores.base import Store
+from durable_timer.stores.memory import MemoryDatabase, MemoryStore
+from tests.stores.contract.world import Executor, World
+from tests.support.postgres import new_database
+
+
+class Backend(Protocol):
+    """One database, and how processes come to it."""
+
+    async def open(self) -> Store:
+        """Another process's way to the database, with its own connections."""
+        ...
+
+    async def pass_time(self, by: timedelta) -> None:
+        """Lets that much time pass for what a store remembers of groups and members: `emptied_at` and deaths."""
+        ...
+
+
+class MemoryBackend:
+    """The reference model, with a clock that can be moved."""
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self._ahead = timedelta(0)
+        self._database = MemoryDatabase(now=lambda: datetime.now(UTC) + self._ahead)
+
+    async def open(self) -> Store:
+        return MemoryStore(self._database)
+
+    async def pass_time(self, by: timedelta) -> None:
+        self._ahead += by
+
+
+class SqliteBackend:
+    """A file of the test's own."""
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        folder: Path = request.getfixturevalue("tmp_path")
+        self._file = folder / "timers.db"
+
+    async def open(self) -> Store:
+        from durable_timer.stores.registry import open_store
+
+        return open_store(f"sqlite:///{self._file}")
+
+    async def pass_time(self, by: timedelta) -> None:
+        micros = by // timedelta(microseconds=1)
+        with contextlib.closing(sqlite3.connect(self._file)) as connection, connection:
+            connection.execute("UPDATE timer_groups SET emptied_at = emptied_at - ?", (micros,))
+            connection.execute("UPDATE timer_members SET dead_since = dead_since - ?", (micros,))
+
+
+class PostgresBackend:
+    """One database for all tests: each has a group and a pool of its own."""
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self._url: str = request.getfixturevalue("contract_database")
+
+    async def open(self) -> Store:
+        from durable_timer.stores.registry import open_store
+
+        return open_store(self._url)
+
+    async def pass_time(self, by: timedelta) -> None:
+        connection = await asyncpg.connect(self._url)
+        try:
+            await connection.execute("UPDATE timer_groups SET emptied_at = emptied_at - $1::interval", by)
+            await connection.execute("UPDATE timer_members SET dead_since = dead_since - $1::interval", by)
+        finally:
+            await connection.close()
+
+
+MEMORY = pytest.param(MemoryBackend, id="memory")
+SQLITE = pytest.param(SqliteBackend, id="sqlite")
+POSTGRESQL = pytest.param(PostgresBackend, id="postgresql", marks=pytest.mark.postgresql)
+
+BACKENDS = [MEMORY, SQLITE, POSTGRESQL]
+"""All stores. An `exclusive` one has one living member at a time: the second declares the first one dead."""
+
+SHARED_BACKENDS = [MEMORY, POSTGRESQL]
+"""Those that several processes may open."""
+
+
+@pytest.fixture(scope="session")
+def contract_database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of the PostgreSQL database that the suite's tests share."""
+    try:
+        server: str = request.getfixturevalue("postgres_server")
+    except (RuntimeError, OSError) as error:
+        pytest.skip(f"no PostgreSQL server can be started: {error}")
+    with new_database(server) as url:
+        yield url
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Backend:
+    made: Backend = request.param(request)
+    return made
+
+
+@pytest.fixture(params=SHARED_BACKENDS)
+def shared_backend(request: pytest.FixtureRequest) -> Backend:
+    made: Backend = request.param(request)
+    return made
+
+
+@pytest.fixture
+async def world(backend: Backend) -> AsyncIterator[World]:
+    """A registered group in a store of each kind."""
+    async with _world(backend) as world:
+        yield world
+
+
+@pytest.fixture
+async def shared(shared_backend: Backend) -> AsyncIterator[World]:
+    """A registered group in a store of each kind that several processes may open."""
+    async with _world(shared_backend) as world:
+        yield world
+
+
+@pytest.fixture
+async def executor(world: World) -> Executor:
+    """The member that owns all shards of `world`."""
+    return await world.executor()
+
+
+@pytest.fixture
+async def other(world: World) -> World:
+    """Another group, of another pool and owner, in the same store."""
+    other = World(world.store, world.open, world.pass_time)
+    await other.register()
+    return other
+
+
+@contextlib.asynccontextmanager
+async def _world(backend: Backend) -> AsyncIterator[World]:
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def open_another() -> Store:
+            store = await backend.open()
+            stack.push_async_callback(store.close)
+            await store.migrate()
+            return store
+
+        world = World(await open_another(), open_another, backend.pass_time)
+        await world.register()
+        yield world
