@@ -1,10 +1,11 @@
-"""How a callback leaves: the protocol that the engine sends through."""
+"""How a callback leaves: the protocols that the engine sends through."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
+
+from durable_timer.planning.answers import Answer, NoAnswer
 
 
 @dataclass(slots=True)
@@ -18,39 +19,16 @@ class CallbackRequest:
     timeout: float
 
 
-class SendError(StrEnum):
-    """Why there is no answer to classify."""
-
-    TIMEOUT = "timeout"
-    CONNECT = "connect"
-    BROKEN = "broken"
-    """The connection ended before the whole answer was there."""
-    DENIED = "denied"
-    """The target is refused by this service's egress rules; nothing was sent."""
-    INVALID = "invalid"
-    """The request cannot be expressed (a URL or header the client refuses); nothing was sent."""
-
-
-@dataclass(slots=True)
-class CallbackAnswer:
-    """What came back: a status with the body up to the cap (`truncated` past it), or an error with its text."""
-
-    status: int | None
-    body: bytes = b""
-    truncated: bool = False
-    retry_after: str | None = None
-    error: SendError | None = None
-    detail: str = ""
-
-
 class Deliverer(Protocol):
     """Sends callbacks: no redirects, no proxy from the environment, one attempt each."""
 
-    async def send(self, request: CallbackRequest) -> CallbackAnswer:
+    async def send(self, request: CallbackRequest) -> Answer | NoAnswer:
         """Never raises for what a target or the network does; cancellation ends the request."""
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Gives up all connections."""
+        ...
 
 
 class Secrets(Protocol):
@@ -58,4 +36,25 @@ class Secrets(Protocol):
 
     async def read(self, namespace: str | None, name: str, key: str) -> bytes | None:
         """The value, or None when it cannot be read now. Answers from a cache; never raises."""
+        ...
+
+
+class Span(Protocol):
+    """One callback in a trace."""
+
+    @property
+    def traceparent(self) -> str:
+        """What the request carries (W3C Trace Context)."""
+        ...
+
+    def end(self, error: str | None) -> None:
+        """The callback is over; `error` says why it did not succeed."""
+        ...
+
+
+class Tracer(Protocol):
+    """Traces, or just their context when none are recorded."""
+
+    def callback(self, traceparent: str | None, group_id: str, timer_id: str) -> Span:
+        """Begins the span of a callback whose create carried `traceparent`."""
         ...

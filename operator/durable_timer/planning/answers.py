@@ -32,6 +32,13 @@ class SendError(StrEnum):
     """Refused, unreachable, no such host, TLS failed, or cut before the answer's head."""
     TARGET_DENIED = "TARGET_DENIED"
     """Egress rules forbid the target; nothing was sent."""
+    INVALID_REQUEST = "INVALID_REQUEST"
+    """The HTTP client refuses the URL or a header; nothing was sent."""
+
+    @property
+    def final(self) -> bool:
+        """Whether another attempt would end the same way."""
+        return self in (SendError.TARGET_DENIED, SendError.INVALID_REQUEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +101,7 @@ def classify(answer: Answer | NoAnswer, now: datetime) -> Verdict:
     """What an answer (or none) means for its occurrence. `now` is the store's, as well as it is known."""
     if isinstance(answer, NoAnswer):
         error = clip(f"{answer.error}: {answer.detail}" if answer.detail else answer.error)
-        return Failed(error) if answer.error is SendError.TARGET_DENIED else Retry(error)
+        return Failed(error) if answer.error.final else Retry(error)
     status = answer.status
     if 200 <= status < 300:  # noqa: PLR2004 - the class of success
         return _success(answer, now)

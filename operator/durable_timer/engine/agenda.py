@@ -1,0 +1,91 @@
+"""When each claimed shard is looked at next: one heap, no work for a shard before its time."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from heapq import heappop, heappush
+
+from durable_timer.engine.groups import GroupRuntime
+from durable_timer.models.ownership import ShardKey
+
+
+class OwnedShard:
+    """A claimed shard.
+
+    `at` is the monotonic second of its next look. `floor`, `woken` and `hot` (more was due than the last take brought)
+    serve the take loop. `scan_at`: when a take without floor is due again. `releasing`: no longer taken from.
+    """
+
+    __slots__ = ("at", "epoch", "floor", "group", "hot", "key", "releasing", "scan_at", "woken")
+
+    def __init__(self, key: ShardKey, epoch: int, group: GroupRuntime) -> None:
+        self.key = key
+        self.epoch = epoch
+        self.group = group
+        self.at = float("inf")
+        self.floor: datetime | None = None
+        self.scan_at = 0.0
+        self.hot = False
+        self.woken = False
+        self.releasing = False
+
+
+class Agenda:
+    """Claimed shards in the order of their next look."""
+
+    def __init__(self) -> None:
+        self._shards: dict[ShardKey, OwnedShard] = {}
+        self._heap: list[tuple[float, int, OwnedShard]] = []
+        self._pushed = 0
+
+    def add(self, shard: OwnedShard, at: float) -> None:
+        self._shards[shard.key] = shard
+        self.put(shard, at)
+
+    def remove(self, key: ShardKey) -> OwnedShard | None:
+        shard = self._shards.pop(key, None)
+        if shard is not None:
+            shard.at = float("inf")
+        return shard
+
+    def get(self, key: ShardKey) -> OwnedShard | None:
+        return self._shards.get(key)
+
+    def all(self) -> list[OwnedShard]:
+        return list(self._shards.values())
+
+    def of_group(self, group_id: str) -> list[OwnedShard]:
+        return [shard for shard in self._shards.values() if shard.key.group_id == group_id]
+
+    def put(self, shard: OwnedShard, at: float) -> None:
+        """Sets the next look, whatever it was."""
+        if at == shard.at:
+            return
+        shard.at = at
+        if at != float("inf"):
+            self._pushed += 1
+            heappush(self._heap, (at, self._pushed, shard))
+
+    def sooner(self, shard: OwnedShard, at: float) -> None:
+        """Brings the next look forward."""
+        if at < shard.at:
+            self.put(shard, at)
+
+    def next_at(self) -> float:
+        """When the earliest look is due; infinity without one."""
+        while self._heap and self._stale(self._heap[0]):
+            heappop(self._heap)
+        return self._heap[0][0] if self._heap else float("inf")
+
+    def pop_due(self, now: float, most: int) -> list[OwnedShard]:
+        """Takes up to `most` shards whose look is due off the agenda; the caller puts each back."""
+        due: list[OwnedShard] = []
+        while len(due) < most and self.next_at() <= now:
+            shard = heappop(self._heap)[2]
+            shard.at = float("inf")
+            due.append(shard)
+        return due
+
+    def _stale(self, entry: tuple[float, int, OwnedShard]) -> bool:
+        at, _, shard = entry
+        return at != shard.at or self._shards.get(shard.key) is not shard

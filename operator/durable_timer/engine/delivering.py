@@ -1,0 +1,227 @@
+"""From a job to its outcome: holds it until it is due, lets it through its target's places, sends it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from heapq import heappop, heappush
+from math import ceil
+from typing import Final
+
+import structlog
+
+from durable_timer.clock import Clock
+from durable_timer.engine.callbacks import callback_request
+from durable_timer.engine.delivery import Deliverer, Secrets, Tracer
+from durable_timer.engine.holdings import Holdings, Job
+from durable_timer.engine.membership import Membership
+from durable_timer.engine.outcomes import attempt_outcome, deadline_outcome
+from durable_timer.engine.settings import EngineSettings
+from durable_timer.engine.settling import Settler, deferred
+from durable_timer.engine.targets import Targets
+from durable_timer.metrics import Metrics
+from durable_timer.models.outcome import Outcome
+from durable_timer.models.timer import SecretRef
+from durable_timer.planning.answers import Answer, NoAnswer, Retry, classify
+
+REVIEW_EVERY: Final = 0.1
+"""Seconds between two looks at waiting targets."""
+
+SECRET_RETRY: Final = timedelta(seconds=5)
+"""Deferral of a timer whose own Secret cannot be read."""
+
+UNREADABLE: Final = "SECRET_UNAVAILABLE"
+"""`lastError` of such a timer."""
+
+INTERNAL_ERROR: Final = "INTERNAL_ERROR"
+"""`lastError` of an attempt that a fault of this program ended."""
+
+log = structlog.get_logger(__name__)
+
+
+class Delivering:
+    """Delivery slots: as many tasks as there were ever requests under way at once, up to `slots`; none per timer."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        rng: random.Random,
+        settings: EngineSettings,
+        membership: Membership,
+        holdings: Holdings,
+        deliverer: Deliverer,
+        secrets: Secrets,
+        settler: Settler,
+        tracer: Tracer,
+        metrics: Metrics,
+    ) -> None:
+        self._clock = clock
+        self._rng = rng
+        self._settings = settings
+        self._membership = membership
+        self._deliverer = deliverer
+        self._secrets = secrets
+        self._settler = settler
+        self._tracer = tracer
+        self._metrics = metrics
+        self._targets = Targets(settings.slots_per_target, holdings, rng, self._start, self._put_off)
+        self._later: list[tuple[float, int, Job]] = []
+        self._sequence = 0
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = float("inf")
+        self._ready: deque[Job] = deque()
+        self._idle: deque[asyncio.Future[Job]] = deque()
+        self._workers = 0
+        self._group: asyncio.TaskGroup | None = None
+        self._in_flight: dict[str, int] = {}
+        self.turned_at = clock.monotonic()
+
+    def accept(self, job: Job, store_now: datetime) -> None:
+        """Takes a job over: it is sent when it is due, or settled unsent when its starting deadline has passed."""
+        if job.timer.deadline_exceeded:
+            job.dropped = True
+            self._settler.put(job, deadline_outcome(job.timer, job.group, store_now))
+        elif job.timer.remaining > 0:
+            self._sequence += 1
+            heappush(self._later, (job.send_at, self._sequence, job))
+            if job.send_at < self._alarm_at:
+                self._set_alarm(job.send_at)
+        else:
+            self._targets.submit(job, self._clock.monotonic())
+
+    async def run(self) -> None:
+        """Runs the slots and reviews the targets until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            while True:
+                self.turned_at = now = self._clock.monotonic()
+                self._targets.review(now)
+                self._release_due()
+                await asyncio.sleep(REVIEW_EVERY)
+
+    def _set_alarm(self, at: float) -> None:
+        """Wakes at `at`, rounded up to a millisecond: event loops round to the nearest one."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        delay = max(0.0, at - self._clock.monotonic())
+        self._alarm_at = at
+        self._alarm = asyncio.get_running_loop().call_later(ceil(delay * 1000) / 1000, self._release_due)
+
+    def _release_due(self) -> None:
+        now = self._clock.monotonic()
+        while self._later and self._later[0][0] <= now:
+            job = heappop(self._later)[2]
+            if not job.dropped:
+                self._targets.submit(job, now)
+        if self._later:
+            self._set_alarm(self._later[0][0])
+        else:
+            self._alarm_at = float("inf")
+
+    def _start(self, job: Job) -> None:
+        while self._idle:
+            waiter = self._idle.popleft()
+            if not waiter.done():
+                waiter.set_result(job)
+                return
+        if self._group is not None and self._workers < self._settings.slots:
+            self._workers += 1
+            self._group.create_task(self._work(job))
+        else:
+            self._ready.append(job)
+
+    async def _work(self, job: Job) -> None:
+        while True:
+            await self._deliver(job)
+            self._targets.done(job, self._clock.monotonic())
+            job = self._ready.popleft() if self._ready else await self._next()
+
+    async def _next(self) -> Job:
+        waiter: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
+        self._idle.append(waiter)
+        return await waiter
+
+    async def _deliver(self, job: Job) -> None:
+        own = self._plain_headers(job) if job.timer.headers else []
+        if own is None:
+            own = await self._secret_headers(job)
+        if not await self._may_send(job):
+            return
+        if own is None:
+            self._defer(job, SECRET_RETRY, "secret", UNREADABLE)
+            return
+        job.begun = True
+        sent = self._clock.monotonic()
+        span = self._tracer.callback(job.timer.traceparent, job.timer.group_id, job.timer.timer_id)
+        answer = await self._send(job, own, span.traceparent)
+        outcome = self._outcome(job, answer, sent, self._clock.monotonic())
+        span.end(outcome.last_error)
+        self._settler.put(job, outcome)
+
+    async def _may_send(self, job: Job) -> bool:
+        """Holds the job while the process is not trusted; whether it is still to be sent then."""
+        while not job.dropped and not self._membership.trusted():
+            await self._membership.decided()
+        return not job.dropped
+
+    async def _send(self, job: Job, own: Sequence[tuple[str, str]], traceparent: str) -> Answer | NoAnswer | Retry:
+        timer = job.timer
+        self._count(timer.group_id, 1)
+        try:
+            request = callback_request(timer, job.group, own, traceparent, self._clock.now())
+            return await self._deliverer.send(request)
+        except Exception:  # a fault in one delivery must not end the others; the attempt counts
+            log.exception("a delivery failed in this program", group=timer.group_id, timer=timer.timer_id)
+            return Retry(INTERNAL_ERROR)
+        finally:
+            self._count(timer.group_id, -1)
+
+    def _outcome(self, job: Job, answer: Answer | NoAnswer | Retry, sent: float, ended: float) -> Outcome:
+        timer, group = job.timer, job.group
+        store_now = timer.due_at + timedelta(seconds=ended - job.send_at)
+        verdict = answer if isinstance(answer, Retry) else classify(answer, store_now)
+        first_age = timer.first_attempt_age
+        age = ended - sent if first_age is None else first_age + (ended - job.received_at)
+        status = answer.status if isinstance(answer, Answer) else None
+        outcome = attempt_outcome(
+            timer, group, verdict, status, now=store_now, began=ended - sent, age=age, rng=self._rng
+        )
+        lateness = max(0.0, sent - job.send_at)
+        group.lateness.add(ended, lateness)
+        self._metrics.delivered(timer.group_id, outcome.kind.value, lateness, ended - sent)
+        return outcome
+
+    def _plain_headers(self, job: Job) -> list[tuple[str, str]] | None:
+        """The timer's own headers; None where one refers to a Secret."""
+        headers = [(h.name, h.value) for h in job.timer.headers if isinstance(h.value, str)]
+        return headers if len(headers) == len(job.timer.headers) else None
+
+    async def _secret_headers(self, job: Job) -> list[tuple[str, str]] | None:
+        headers: list[tuple[str, str]] = []
+        for header in job.timer.headers:
+            value = header.value
+            if isinstance(value, SecretRef):
+                namespace = value.namespace if value.namespace is not None else job.group.namespace
+                secret = await self._secrets.read(namespace, value.name, value.key)
+                if secret is None:
+                    return None
+                value = secret.decode("utf-8", "replace").strip()
+            headers.append((header.name, value))
+        return headers
+
+    def _put_off(self, job: Job, seconds: float) -> None:
+        self._defer(job, timedelta(seconds=seconds), "target", None)
+
+    def _defer(self, job: Job, delay: timedelta, reason: str, error: str | None) -> None:
+        outcome = deferred(job)
+        outcome.delay, outcome.last_error = delay, error
+        self._metrics.deferred(job.timer.group_id, reason, 1)
+        self._settler.defer(job, outcome)
+
+    def _count(self, group_id: str, change: int) -> None:
+        count = self._in_flight.get(group_id, 0) + change
+        self._in_flight[group_id] = count
+        self._metrics.in_flight(group_id, count)

@@ -1,0 +1,133 @@
+"""The settle loops: gather outcomes for a few milliseconds and write them together, for as long as it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+
+from durable_timer.clock import Clock
+from durable_timer.engine.holdings import Holdings, Job
+from durable_timer.engine.settings import EngineSettings
+from durable_timer.engine.waiting import Backoff, wait_event
+from durable_timer.errors import StoreUnavailable
+from durable_timer.metrics import Metrics
+from durable_timer.models.outcome import Outcome, OutcomeKind
+from durable_timer.models.ownership import ShardKey
+from durable_timer.stores.base import Store
+
+BATCH: Final = 500
+"""Outcomes of one call."""
+
+GATHER: Final = 0.004
+"""Seconds that a small batch waits for more."""
+
+ENOUGH: Final = 200
+"""Outcomes with which a batch does not wait."""
+
+LOOPS: Final = 2
+"""Calls under way at once."""
+
+IDLE: Final = 1.0
+"""Seconds after which a loop without work shows that it turns."""
+
+log = structlog.get_logger(__name__)
+
+
+class Settler:
+    """Writes outcomes; a job keeps its place until its outcome is in the store."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        rng: random.Random,
+        settings: EngineSettings,
+        holdings: Holdings,
+        metrics: Metrics,
+        look_within: Callable[[ShardKey, float, bool], None],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._rng = rng
+        self._settings = settings
+        self._holdings = holdings
+        self._metrics = metrics
+        self._look_within = look_within
+        self._waiting: deque[tuple[Job, Outcome]] = deque()
+        self._arrived = asyncio.Event()
+        self._settled = asyncio.Event()
+        self.turned_at = clock.monotonic()
+
+    def put(self, job: Job, outcome: Outcome) -> None:
+        self._waiting.append((job, outcome))
+        self._arrived.set()
+
+    def defer(self, job: Job, outcome: Outcome) -> None:
+        """Settles a job that was not sent; it is not sent any more."""
+        job.dropped = True
+        job.group.gave_back(1)
+        self.put(job, outcome)
+
+    async def give_back(self, jobs: Sequence[Job]) -> None:
+        """Settles unsent jobs as deferred by nothing and waits until that is in the store."""
+        for job in jobs:
+            self.defer(job, deferred(job))
+        left = set(jobs)
+        while left := {job for job in left if self._holdings.holds(job)}:
+            self._settled.clear()
+            await self._settled.wait()
+
+    def timeout_of(self, job: Job) -> float:
+        """Seconds that the job's request may take."""
+        own = job.timer.callback_timeout
+        return own.total_seconds() if own is not None else job.group.callback_timeout
+
+    async def run(self) -> None:
+        """Settles until cancelled; what a call could not write is tried again until it is written."""
+        backoff = Backoff(self._rng)
+        while True:
+            self.turned_at = self._clock.monotonic()
+            if not await wait_event(self._arrived, IDLE):
+                continue
+            if len(self._waiting) < ENOUGH:
+                await asyncio.sleep(GATHER)
+            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+            if not self._waiting:
+                self._arrived.clear()
+            while batch and not await self._write(batch):
+                self.turned_at = self._clock.monotonic()
+                await asyncio.sleep(backoff.pause())
+            backoff.reset()
+
+    async def _write(self, batch: list[tuple[Job, Outcome]]) -> bool:
+        try:
+            async with asyncio.timeout(self._settings.statement_timeout + 0.5):
+                applied = await self._store.settle([outcome for _, outcome in batch])
+        except (StoreUnavailable, TimeoutError) as error:
+            log.warning("outcomes wait for the store", outcomes=len(batch), error=str(error) or "timeout")
+            return False
+        for (job, outcome), done in zip(batch, applied, strict=True):
+            self._holdings.remove(job)
+            if done and outcome.kind is not OutcomeKind.COMPLETED:
+                self._again(job, outcome)
+        self._settled.set()
+        return True
+
+    def _again(self, job: Job, outcome: Outcome) -> None:
+        """Tells the take loop when the row is due again."""
+        if outcome.kind is OutcomeKind.NEXT and outcome.at is not None:
+            since_due = self._clock.monotonic() - job.send_at
+            self._look_within(job.key, (outcome.at - job.timer.due_at).total_seconds() - since_due, False)
+        elif outcome.kind in (OutcomeKind.RETRY, OutcomeKind.DEFERRED):
+            self._look_within(job.key, outcome.delay.total_seconds(), not outcome.delay)
+
+
+def deferred(job: Job) -> Outcome:
+    """The outcome of a timer that is not sent: pending again where it was, its attempt not counted."""
+    timer = job.timer
+    return Outcome(group_id=timer.group_id, timer_id=timer.timer_id, run=timer.run, kind=OutcomeKind.DEFERRED)

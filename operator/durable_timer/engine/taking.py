@@ -1,0 +1,269 @@
+"""The take loop: asks the store for what is due in the shards whose time has come, no more than there are places for."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable, Collection
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+
+from durable_timer.clock import Clock
+from durable_timer.engine.agenda import Agenda, OwnedShard
+from durable_timer.engine.groups import GroupRuntime
+from durable_timer.engine.holdings import Holdings, Job
+from durable_timer.engine.membership import Membership
+from durable_timer.engine.settings import EngineSettings
+from durable_timer.engine.waiting import Backoff, wait_event
+from durable_timer.errors import StoreUnavailable
+from durable_timer.metrics import Metrics
+from durable_timer.models.ownership import ShardKey
+from durable_timer.stores.base import Store, TakeGroup, Taken, TakeShard
+
+BATCH: Final = 500
+"""Timers of one take at most."""
+
+SHARDS_PER_TAKE: Final = 256
+"""Shards that one take names at most, so that its time is bounded."""
+
+QUIET_LIMIT: Final = 8
+"""Timers taken at a first look at a group that had nothing due lately."""
+
+PROBE_EVERY: Final = 1.0
+"""Seconds between looks at a shard with nothing near."""
+
+NEAR_EVERY: Final = 0.04
+"""Seconds between looks at a shard with something near; with the look-ahead it decides how many come in one take."""
+
+TOGETHER: Final = 0.015
+"""Looks due within this many seconds of each other share a take."""
+
+SPACING: Final = 0.002
+"""Least seconds between two takes that did not fill up."""
+
+FLOOR_LAG: Final = timedelta(seconds=0.5)
+"""A floor is never nearer to the store's now: creates that are due at once come in behind what was taken."""
+
+SCAN_EVERY: Final = 1.0
+"""Seconds between takes without floor."""
+
+ROOM_WAIT: Final = 0.005
+"""Seconds that a take waits for more places when there are few."""
+
+log = structlog.get_logger(__name__)
+
+
+class TakeLoop:
+    """One take at a time. `accept` gets each taken timer as a job that holds its place."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        rng: random.Random,
+        settings: EngineSettings,
+        membership: Membership,
+        agenda: Agenda,
+        metrics: Metrics,
+        accept: Callable[[Job, datetime], None],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._rng = rng
+        self._backoff = Backoff(rng)
+        self._settings = settings
+        self._membership = membership
+        self._agenda = agenda
+        self._metrics = metrics
+        self._accept = accept
+        self._changed = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._starved: dict[str, list[OwnedShard]] = {}
+        self.holdings = Holdings(settings.slots * 2, self._freed)
+        self.turned_at = clock.monotonic()
+
+    def look_now(self, shard: OwnedShard) -> None:
+        """Something may be due in the shard, at any place of its order."""
+        shard.woken = True
+        shard.floor = None
+        self._agenda.sooner(shard, self._clock.monotonic())
+        self._changed.set()
+
+    def look_within(self, key: ShardKey, seconds: float, anywhere: bool) -> None:
+        """A row of the shard becomes due in so many seconds; `anywhere`: perhaps before what was taken last."""
+        shard = self._agenda.get(key)
+        if shard is None:
+            return
+        if anywhere:
+            shard.floor = None
+        at = self._clock.monotonic() + max(0.0, seconds - self._settings.look_ahead.total_seconds())
+        if at < shard.at:
+            shard.woken = shard.woken or seconds <= PROBE_EVERY
+            self._agenda.put(shard, at)
+            self._changed.set()
+
+    def woken(self, group_id: str, numbers: Collection[int]) -> bool:
+        """A wake-up of the store's; whether it concerned a shard of this process."""
+        shards = (
+            [s for n in numbers if (s := self._agenda.get(ShardKey(group_id, n))) is not None]
+            if numbers
+            else self._agenda.of_group(group_id)
+        )
+        for shard in shards:
+            self.look_now(shard)
+        return bool(shards)
+
+    def group_changed(self, group: GroupRuntime) -> None:
+        """Limits, pause or keys changed: looks at all its shards anew."""
+        for shard in self._agenda.of_group(group.group_id):
+            self.look_now(shard)
+
+    async def barrier(self) -> None:
+        """Waits until a take that is under way now is over and its answer dealt with."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Takes until cancelled."""
+        while True:
+            self.turned_at = now = self._clock.monotonic()
+            if not self._membership.trusted():
+                await wait_event(self._membership.answered, self._settings.beat_interval)
+                await asyncio.sleep(SPACING)
+                continue
+            self._changed.clear()
+            wait = self._agenda.next_at() - now
+            if wait > 0 or self.holdings.free <= 0:
+                await wait_event(self._changed, min(max(wait, SPACING), PROBE_EVERY))
+                continue
+            if self.holdings.free < BATCH // 2 and self.holdings.count:
+                await wait_event(self._changed, ROOM_WAIT)
+            await self._take(self._agenda.pop_due(self._clock.monotonic() + TOGETHER, SHARDS_PER_TAKE))
+
+    async def _take(self, due: list[OwnedShard]) -> None:
+        shards, groups = self._asked(due)
+        if not groups:
+            return
+        me, run = self._membership.incarnation, self._rng.getrandbits(63)
+        for shard in shards:
+            shard.woken = False
+        self._idle.clear()
+        self.holdings.run_begins(run)
+        try:
+            async with asyncio.timeout(self._settings.statement_timeout + 0.5):
+                taken = await self._store.take_due(groups, me, self._settings.look_ahead, run)
+            filled = self._answered(shards, taken, me)
+            self._backoff.reset()
+        except (StoreUnavailable, TimeoutError) as error:
+            log.warning("a take was not answered", error=str(error) or "timeout")
+            pause = self._backoff.pause()
+            for shard in shards:
+                self._agenda.put(shard, self._clock.monotonic() + pause)
+            return
+        finally:
+            self.holdings.run_answered(run)
+            self._idle.set()
+        if not filled:
+            await asyncio.sleep(SPACING)
+
+    def _asked(self, due: list[OwnedShard]) -> tuple[list[OwnedShard], list[TakeGroup]]:
+        """Which of the due shards are named, and how many timers of each group there is room for."""
+        now = self._clock.monotonic()
+        by_group: dict[str, list[OwnedShard]] = {}
+        free: dict[str, int] = {}
+        for shard in due:
+            group = shard.group
+            if shard.releasing or not group.fires:
+                continue
+            room = free.setdefault(group.group_id, group.free(now))
+            if room < 1:
+                self._starve(shard, now)
+            else:
+                by_group.setdefault(group.group_id, []).append(shard)
+        shares = self._shares(by_group)
+        shards: list[OwnedShard] = []
+        groups: list[TakeGroup] = []
+        for group_id, share in shares.items():
+            members = by_group.pop(group_id)
+            shards += members
+            named = [TakeShard(s.key.shard, s.epoch, self._floor(s, now)) for s in members]
+            groups.append(TakeGroup(group_id, named, min(share, free[group_id])))
+        for left in by_group.values():
+            for shard in left:
+                self._agenda.put(shard, now)
+        return shards, groups
+
+    def _shares(self, by_group: dict[str, list[OwnedShard]]) -> dict[str, int]:
+        """Divides the places: a few to each quiet group, the rest evenly among those with more due than was taken."""
+        room = min(BATCH, self.holdings.free)
+        hot = [g for g, shards in by_group.items() if any(s.hot for s in shards)]
+        quiet = [g for g in by_group if g not in set(hot)]
+        if not hot:
+            share = max(1, room // max(1, len(quiet)))
+            return dict.fromkeys(quiet[:room], share)
+        few = min(QUIET_LIMIT, max(1, room // 2 // max(1, len(quiet))))
+        shares = dict.fromkeys(quiet[: room // 2], few)
+        rest = room - few * len(shares)
+        shares.update(dict.fromkeys(hot[:rest], max(1, rest // len(hot))))
+        return shares
+
+    def _floor(self, shard: OwnedShard, now: float) -> datetime | None:
+        if shard.floor is None or now >= shard.scan_at:
+            shard.scan_at = now + SCAN_EVERY
+            return None
+        return shard.floor
+
+    def _starve(self, shard: OwnedShard, now: float) -> None:
+        wait = shard.group.wait(now)
+        if wait is None:
+            self._starved.setdefault(shard.group.group_id, []).append(shard)
+        else:
+            self._agenda.put(shard, now + max(wait, SPACING))
+
+    def _freed(self, group: GroupRuntime) -> None:
+        self._changed.set()
+        for shard in self._starved.pop(group.group_id, ()):
+            if self._agenda.get(shard.key) is shard:
+                self._agenda.sooner(shard, self._clock.monotonic())
+
+    def _answered(self, shards: list[OwnedShard], taken: Taken, me: str) -> bool:
+        """Deals with an answer; whether the take filled up somewhere, so that the next one should follow at once."""
+        received = self._clock.monotonic()
+        self._metrics.clock_offset((taken.now - self._clock.now()).total_seconds())
+        asked = {shard.key: shard.epoch for shard in shards}
+        last: dict[ShardKey, datetime] = {}
+        for timer in taken.timers:
+            key = ShardKey(timer.group_id, timer.shard)
+            owned = self._agenda.get(key)
+            if me != self._membership.incarnation or owned is None or owned.epoch != asked[key]:
+                continue
+            last[key] = timer.due_at
+            job = Job(timer, owned.group, owned.epoch, received)
+            self.holdings.add(job)
+            owned.group.took(1)
+            self._accept(job, taken.now)
+        for group_id, count in Counter(timer.group_id for timer in taken.timers).items():
+            self._metrics.taken(group_id, count)
+        highest = taken.now - FLOOR_LAG
+        waits = [wait for row in taken.next_due for wait in row]
+        filled = False
+        for shard, wait in zip(shards, waits, strict=True):
+            more = wait is not None and wait <= self._settings.look_ahead.total_seconds()
+            if not shard.woken:
+                shard.floor = min(last.get(shard.key, highest), highest) if more else highest
+            filled |= more
+            self._look_again(shard, wait, received, more=more)
+        return filled
+
+    def _look_again(self, shard: OwnedShard, wait: float | None, received: float, *, more: bool) -> None:
+        if self._agenda.get(shard.key) is not shard:
+            return
+        shard.hot = more
+        if more or shard.woken:
+            self._agenda.sooner(shard, received)
+            return
+        near = PROBE_EVERY if wait is None else wait - self._settings.look_ahead.total_seconds()
+        self._agenda.sooner(shard, received + min(PROBE_EVERY, max(NEAR_EVERY, near)))

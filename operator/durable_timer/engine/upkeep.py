@@ -1,0 +1,126 @@
+"""What an executor does beside firing: reads groups, gives back what a pause holds up, purges, counts the backlog."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from durable_timer.clock import Clock
+from durable_timer.engine.agenda import Agenda, OwnedShard
+from durable_timer.engine.groups import GroupBook, GroupRuntime
+from durable_timer.engine.ownership import Ownership
+from durable_timer.engine.settings import EngineSettings
+from durable_timer.engine.taking import TakeLoop
+from durable_timer.errors import StoreUnavailable
+from durable_timer.metrics import Metrics
+from durable_timer.models.group import GroupState
+from durable_timer.models.ownership import ShardKey
+from durable_timer.stores.base import Store
+
+GROUPS_EVERY = 1.0
+"""Seconds between reads of changed groups."""
+
+PURGE_BATCH = 1000
+"""Rows of one purge call."""
+
+PURGE_PAUSE = 0.05
+"""Seconds between two full purge calls, so that writes get their turn."""
+
+BACKLOG_EVERY = 15.0
+"""Seconds between two counts of a group's backlog."""
+
+log = structlog.get_logger(__name__)
+
+
+class Upkeep:
+    """The slow loops. A group's purge and backlog are the business of whoever owns its shard 0."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        settings: EngineSettings,
+        book: GroupBook,
+        agenda: Agenda,
+        taking: TakeLoop,
+        ownership: Ownership,
+        metrics: Metrics,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._settings = settings
+        self._book = book
+        self._agenda = agenda
+        self._taking = taking
+        self._ownership = ownership
+        self._metrics = metrics
+        self._stopped: dict[str, GroupRuntime] = {}
+        self.turned_at = clock.monotonic()
+
+    def group_changed(self, group: GroupRuntime) -> None:
+        """A group's row is new: fire on, or give back what is held."""
+        if group.fires:
+            self._stopped.pop(group.group_id, None)
+            self._taking.group_changed(group)
+        else:
+            self._stopped[group.group_id] = group
+
+    async def read_groups(self) -> None:
+        """Keeps the group book until cancelled."""
+        while True:
+            self.turned_at = self._clock.monotonic()
+            try:
+                async with asyncio.timeout(self._settings.statement_timeout):
+                    await self._book.refresh(self.turned_at)
+            except (StoreUnavailable, TimeoutError) as error:
+                log.warning("cannot read the groups", error=str(error) or "timeout")
+            for group_id in list(self._stopped):
+                del self._stopped[group_id]
+                await self._ownership.give_back(self._agenda.of_group(group_id))
+            await asyncio.sleep(GROUPS_EVERY)
+
+    async def purge_forever(self) -> None:
+        """Deletes what its retention is over for, until cancelled."""
+        while True:
+            await asyncio.sleep(self._settings.retention_interval)
+            for shard in self._first_shards():
+                try:
+                    await self._purge(shard.group)
+                except (StoreUnavailable, TimeoutError) as error:
+                    log.warning("cannot purge", group=shard.group.group_id, error=str(error) or "timeout")
+
+    async def count_forever(self) -> None:
+        """Publishes each group's backlog until cancelled."""
+        while True:
+            for shard in self._first_shards():
+                try:
+                    async with asyncio.timeout(self._settings.statement_timeout):
+                        await self._count(shard.group.group_id)
+                except (StoreUnavailable, TimeoutError) as error:
+                    log.warning("cannot count the backlog", group=shard.group.group_id, error=str(error) or "timeout")
+            await asyncio.sleep(BACKLOG_EVERY)
+
+    def _first_shards(self) -> list[OwnedShard]:
+        return [
+            shard
+            for group_id, group in self._book.groups.items()
+            if group.group.state is GroupState.ACTIVE and (shard := self._agenda.get(ShardKey(group_id, 0))) is not None
+        ]
+
+    async def _purge(self, group: GroupRuntime) -> None:
+        kept = group.spec.retention
+        while True:
+            async with asyncio.timeout(self._settings.statement_timeout):
+                purged = await self._store.purge(group.group_id, kept.completed, kept.failed, PURGE_BATCH)
+            if purged:
+                self._metrics.purged(group.group_id, purged)
+            if purged < PURGE_BATCH:
+                return
+            await asyncio.sleep(PURGE_PAUSE)
+
+    async def _count(self, group_id: str) -> None:
+        counts = await self._store.counts(group_id)
+        oldest = counts.oldest_due_at
+        age = (await self._store.now() - oldest).total_seconds() if oldest is not None else 0.0
+        self._metrics.backlog(group_id, counts.due, max(0.0, age))
