@@ -143,7 +143,7 @@ class _Reader:
             self._refuse(node, location, f"must be plain YAML, without {node.tag}")
             return None
         try:
-            value = self._scalars.construct_object(node)  # type: ignore[no-untyped-call] # PyYAML's stubs leave it untyped
+            value: JsonValue = self._scalars.construct_object(node)
         except (ValueError, yaml.constructor.ConstructorError):
             self._refuse(node, location, f"cannot be read: {str(node.value)[:64]!r}")
             return None
