@@ -1,0 +1,98 @@
+"""How late, how many at once, and when not at all: the bounds of promises 2, 5 and 7, asked of a history."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Final
+
+from tests.simulation.clocks import EPOCH
+from tests.simulation.history import History, Send
+from tests.simulation.scenario import Scenario
+from tests.simulation.targets import PROMPT
+
+Stretch = tuple[float, float]
+
+RESUME: Final = 5.0
+"""Promise 5: a killed executor's timers fire again within this; a lifted fault is over after it."""
+GAP: Final = 1.0
+"""Promise 5: the longest gap of a planned stop, in seconds."""
+GAP_IN_FAULTS: Final = 6.0
+"""The same where single calls fail or take seconds."""
+CLOSING: Final = 3.0
+"""A group's pause or deletion is done so long after the write."""
+OPENING: Final = 2.0
+ROOMY: Final = 50
+"""From so many places per target on, nothing prompt has to wait for one."""
+
+
+def check_bounds(history: History, scenario: Scenario) -> Iterator[str]:
+    """All violations of bounds, each as a sentence."""
+    yield from in_time(history, scenario)
+    yield from closed_groups(history)
+    yield from places(history, scenario)
+
+
+def lateness(history: History) -> Iterator[tuple[Send, float]]:
+    """Each send to a prompt target with its lateness in seconds, less what faults and closed groups excuse."""
+    faults = _merged([(fault.start, fault.end + RESUME) for fault in history.faults])
+    by_group = {
+        group_id: _merged(faults + [(start, end + OPENING) for start, end in stretches])
+        for group_id, stretches in history.closed_groups.items()
+    }
+    for send in history.sends:
+        if send.host in PROMPT and send.take is not None:
+            due = (send.take.timer.due_at - EPOCH).total_seconds()
+            excused = by_group.get(send.group_id, faults)
+            yield send, send.at - due - _overlap(excused, due, send.at)
+
+
+def in_time(history: History, scenario: Scenario) -> Iterator[str]:
+    """Promises 2 and 5: within a second in calm and at planned stops, five seconds after a fault."""
+    if scenario.slots < ROOMY or scenario.slots_per_target < ROOMY:
+        return
+    weather = scenario.weather
+    if weather.step_back:
+        return
+    limit = GAP_IN_FAULTS if weather.slow or weather.error_before or weather.error_after else GAP
+    for send, late in lateness(history):
+        if late > limit:
+            yield f"late: {send.timer_id} occurrence {send.occurrence} left {late:.3f} s late, at {send.at:.3f}"
+
+
+def closed_groups(history: History) -> Iterator[str]:
+    """Nothing of a paused or deleted group is sent, once its closing is done."""
+    for send in history.sends:
+        for start, end in history.closed_groups.get(send.group_id, ()):
+            if start + CLOSING < send.at < end:
+                yield f"closed: {send.timer_id} of {send.group_id} was sent {send.at - start:.3f} s after its closing"
+
+
+def places(history: History, scenario: Scenario) -> Iterator[str]:
+    """Requests under way and timers held are bounded, per process and per target."""
+    events: dict[str, list[tuple[float, int, str]]] = defaultdict(list)
+    for send in history.sends:
+        events[send.process].append((send.at, 1, send.host))
+        if send.ended is not None:
+            events[send.process].append((send.ended, -1, send.host))
+    for process, changes in events.items():
+        under_way = 0
+        by_host: dict[str, int] = defaultdict(int)
+        for at, change, host in sorted(changes):
+            under_way += change
+            by_host[host] += change
+            if under_way > scenario.slots or by_host[host] > scenario.slots_per_target:
+                yield f"crowded: {process} had {under_way} requests under way at {at:.3f}, {by_host[host]} to {host}"
+                break
+
+
+def _merged(stretches: list[Stretch]) -> list[Stretch]:
+    merged: list[Stretch] = []
+    for start, end in sorted(stretches):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _overlap(stretches: list[Stretch], start: float, end: float) -> float:
+    return sum(max(0.0, min(end, until) - max(start, since)) for since, until in stretches)

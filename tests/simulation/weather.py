@@ -1,0 +1,74 @@
+"""What goes wrong in a simulation: how often, for how long, and when."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weather:
+    """Rates are events in the 60 seconds of weather; spans are (least, most) seconds; the rest are probabilities."""
+
+    name: str
+    kills: float = 0.0
+    """Executors killed; each starts again after `restart`."""
+    stops: float = 0.0
+    """Planned stops: an executor leaves gracefully and another process takes its place."""
+    kill_leaving: float = 0.0
+    """Whether a leaving process is killed before it has left."""
+    bursts: float = 0.0
+    """Two planned stops in a row, a moment apart."""
+    cuts: float = 0.0
+    """One executor without its store."""
+    outages: float = 0.0
+    """No store for anybody."""
+    cut_span: tuple[float, float] = (0.5, 6.0)
+    pauses: float = 0.0
+    pause_span: tuple[float, float] = (0.3, 6.0)
+    slow: float = 0.0
+    """A call takes up to `slow_span` each way, on top."""
+    slow_span: tuple[float, float] = (0.05, 1.8)
+    error_before: float = 0.0
+    error_after: float = 0.0
+    late_commit: float = 0.0
+    """A take that commits up to `slow_span` after it has looked at its claims."""
+    step_back: float = 0.0
+    """Whether the store's clock steps back by 2 s."""
+    restart: tuple[float, float] = (0.2, 4.0)
+
+
+CALM: Final = Weather(name="none", stops=2.0, bursts=0.4)
+KILLS: Final = Weather(name="kills", kills=3.0, stops=3.0, kill_leaving=0.5, bursts=0.5)
+OUTAGES: Final = Weather(
+    name="outages", cuts=3.0, outages=0.7, stops=1.0, error_before=0.004, error_after=0.004, slow=0.004
+)
+STORMS: Final = Weather(
+    name="storms",
+    stops=2.0,
+    pauses=10.0,
+    pause_span=(1.2, 3.2),
+    slow=0.06,
+    slow_span=(0.05, 1.95),
+    late_commit=0.05,
+    error_after=0.003,
+)
+MIXED: Final = Weather(
+    name="mixed",
+    kills=1.5,
+    stops=2.0,
+    kill_leaving=0.3,
+    bursts=0.3,
+    cuts=1.5,
+    outages=0.3,
+    pauses=3.0,
+    slow=0.01,
+    error_before=0.003,
+    error_after=0.003,
+    late_commit=0.02,
+    step_back=0.5,
+)
+WEATHERS: Final = {weather.name: weather for weather in (CALM, KILLS, OUTAGES, STORMS, MIXED)}
+
+
+def weather_of(seed: int) -> Weather:
+    """The weather that a seed has unless another one is asked for: each in its turn."""
+    return tuple(WEATHERS.values())[seed % len(WEATHERS)]
