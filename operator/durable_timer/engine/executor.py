@@ -155,6 +155,7 @@ class Executor:
 
     def _group_changed(self, group: GroupRuntime) -> None:
         self._upkeep.group_changed(group)
+        self._ownership.reconsider()
 
     def _report(self) -> MemberReport:
         now = self._clock.monotonic()

@@ -116,6 +116,11 @@ class Ownership:
             self._lose(owned)
         self._token = None
 
+    def reconsider(self) -> None:
+        """A group changed: what it serves may be another's business now, or mine."""
+        self._token = None
+        self._membership.answered.set()
+
     async def give_back(self, shards: list[OwnedShard]) -> None:
         """Settles what is unsent in these shards as deferred by nothing, once the take under way is over."""
         await self._taking.barrier()

@@ -23,7 +23,6 @@ class EngineSettings:
     beat_timeout: float = 0.5
     dead_after: float = 2.0
     trust: float = 1.5
-    join_quiet: float = 3.0
     statement_timeout: float = 2.0
     deny_private_targets: bool = True
     """Whether loopback, link-local and metadata addresses are refused as callback targets."""
