@@ -1,0 +1,219 @@
+"""The contract over one file: each method hands a function to the thread that writes, or to one that reads."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Final, Self
+
+from durable_timer.clock import Clock, SystemClock
+from durable_timer.models.group import Group, GroupRegistration, GroupState
+from durable_timer.models.outcome import Outcome
+from durable_timer.models.ownership import Assignment, BeatAnswer, Claim, Member, MemberReport, Shard
+from durable_timer.models.page import Counts, Page, Position, TimerFilter
+from durable_timer.models.results import CreateResult, DeleteResult, IfExists, Target, WhenRunning, WriteResult
+from durable_timer.models.timer import NewTimer, Timer, TimerChange
+from durable_timer.planning import transitions
+from durable_timer.stores.base import Capabilities, Swept, TakeGroup, Taken, WakeListener
+from durable_timer.stores.sql.documents import instant_to_micros
+from durable_timer.stores.sqlite import counts as group_counts
+from durable_timer.stores.sqlite import creates, lists, ownership, schema, settles, sweeps, takes, writes
+from durable_timer.stores.sqlite import groups as group_rows
+from durable_timer.stores.sqlite.lock import FileLock
+from durable_timer.stores.sqlite.statements import rows_of, value
+from durable_timer.stores.sqlite.threads import Readers, Writer
+
+_READERS: Final = 3
+"""Threads that read: enough that a slow list holds up no get."""
+
+
+class SqliteStore:
+    """The store in one file. Its methods are those of `stores.base.Store`, with their contract.
+
+    The store's now is `clock`'s wall time: where the machine's clock is set back, so is this.
+    """
+
+    def __init__(self, path: Path, clock: Clock, statement_timeout: timedelta, lock: FileLock) -> None:
+        seconds = statement_timeout.total_seconds()
+        self._path = path
+        self._clock = clock
+        self._lock = lock
+        self._listeners: builtins.list[WakeListener] = []
+        self._writer = Writer(path, clock, seconds=seconds, on_wakes=self._wake)
+        self._readers = Readers(path, threads=_READERS, seconds=seconds)
+
+    @classmethod
+    async def open(
+        cls, path: Path, *, clock: Clock | None = None, statement_timeout: timedelta = timedelta(seconds=5)
+    ) -> Self:
+        """Takes the file (made if it is not there) for this process. `migrate` comes before anything else.
+
+        Raises: StoreInUse, StoreUnavailable.
+        """
+        lock = await asyncio.to_thread(FileLock, path)
+        return cls(path, clock or SystemClock(), statement_timeout, lock)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(name="sqlite", exclusive=True)
+
+    # Timers
+
+    async def create(self, timers: Sequence[NewTimer], if_exists: IfExists) -> builtins.list[CreateResult]:
+        return await self._writer.write_joint(creates.create, (timers, if_exists))
+
+    async def get(self, group_id: str, timer_ids: Sequence[str]) -> builtins.list[Timer | None]:
+        rows = await self._readers.read(lambda connection: rows_of(connection, group_id, timer_ids))
+        return [rows.get(timer_id) for timer_id in timer_ids]
+
+    async def list(
+        self, group_id: str, where: TimerFilter, *, limit: int, after: Position | None, payloads: bool
+    ) -> Page:
+        return await self._readers.read(
+            partial(lists.page, group_id=group_id, where=where, limit=limit, after=after, payloads=payloads)
+        )
+
+    async def update(self, group_id: str, target: Target, change: TimerChange, *, managed: bool = False) -> WriteResult:
+        return await self._writer.write(
+            lambda transaction: writes.update(transaction, group_id, target, change, managed=managed)
+        )
+
+    async def delete(
+        self, group_id: str, targets: Sequence[Target], when_running: WhenRunning, *, managed: bool = False
+    ) -> builtins.list[DeleteResult]:
+        return await self._writer.write(
+            lambda transaction: writes.delete(transaction, group_id, targets, when_running, managed=managed)
+        )
+
+    async def run(self, group_id: str, targets: Sequence[Target]) -> builtins.list[WriteResult]:
+        return await self._writer.write(
+            lambda transaction: writes.apply(transaction, group_id, targets, transitions.run_now)
+        )
+
+    async def redrive(self, group_id: str, targets: Sequence[Target]) -> builtins.list[WriteResult]:
+        return await self._writer.write(
+            lambda transaction: writes.apply(transaction, group_id, targets, transitions.redriven)
+        )
+
+    # Groups
+
+    async def register_group(self, registration: GroupRegistration) -> Group:
+        return await self._writer.write(lambda transaction: group_rows.register(transaction, registration))
+
+    async def groups(self, since: int | None) -> tuple[builtins.list[Group], int]:
+        return await self._readers.read(lambda connection: group_rows.since(connection, since))
+
+    async def set_group_state(self, group_id: str, owner: str, state: GroupState) -> Group:
+        return await self._writer.write(lambda transaction: group_rows.set_state(transaction, group_id, owner, state))
+
+    async def transfer_group(self, group_id: str, to_owner: str, from_owner: str | None) -> Group:
+        return await self._writer.write(
+            lambda transaction: group_rows.transfer(transaction, group_id, to_owner, from_owner)
+        )
+
+    async def purge_group(self, group_id: str, limit: int) -> int:
+        return await self._writer.write(lambda transaction: writes.purge_group(transaction, group_id, limit))
+
+    async def finish_purge(self, group_id: str) -> None:
+        await self._writer.write(lambda transaction: group_rows.finish_purge(transaction, group_id))
+
+    async def counts(self, group_id: str) -> Counts:
+        now = self._clock.now()
+        return await self._readers.read(lambda connection: group_counts.counts(connection, group_id, now))
+
+    # Members
+
+    async def join(self, member: Member) -> None:
+        await self._writer.write(lambda transaction: ownership.join(transaction, member))
+
+    async def beat(
+        self, incarnation: str, counter: int, *, draining: bool, report: MemberReport | None
+    ) -> BeatAnswer | None:
+        return await self._writer.write(
+            lambda transaction: ownership.beat(transaction, incarnation, counter, draining=draining, report=report)
+        )
+
+    async def declare_dead(self, incarnation: str, counter_seen: int) -> bool:
+        return await self._writer.write(
+            lambda transaction: ownership.declare_dead(transaction, incarnation, counter_seen)
+        )
+
+    async def leave(self, incarnation: str) -> None:
+        await self._writer.write(lambda transaction: ownership.leave(transaction, incarnation))
+
+    async def members(self, pool: str) -> builtins.list[Member]:
+        return await self._readers.read(lambda connection: ownership.members(connection, pool))
+
+    # Shards
+
+    async def shards(self, pool: str) -> tuple[builtins.list[Shard], str]:
+        return await self._readers.read(lambda connection: ownership.shards(connection, pool))
+
+    async def claim(self, claims: Sequence[Claim], me: str) -> builtins.list[int | None]:
+        return await self._writer.write(lambda transaction: ownership.claim(transaction, claims, me))
+
+    async def release(self, claims: Sequence[Claim], me: str, until: timedelta) -> builtins.list[bool]:
+        return await self._writer.write(lambda transaction: ownership.release(transaction, claims, me, until))
+
+    async def raise_term(self, pool: str, holder: str) -> int:
+        return await self._writer.write(lambda transaction: ownership.raise_term(transaction, pool, holder))
+
+    async def assign(self, pool: str, term: int, assignments: Sequence[Assignment]) -> int:
+        return await self._writer.write(lambda transaction: ownership.assign(transaction, pool, term, assignments))
+
+    # The engine's
+
+    async def take_due(self, groups: Sequence[TakeGroup], me: str, ahead: timedelta, run: int) -> Taken:
+        taken = await self._writer.write(lambda transaction: takes.take_due(transaction, groups, me, ahead, run))
+        takes.bring_forward(taken, self._clock.now())
+        return taken
+
+    async def settle(self, outcomes: Sequence[Outcome]) -> builtins.list[bool]:
+        return await self._writer.write_joint(settles.settle, outcomes)
+
+    async def sweep(
+        self, claims: Sequence[Claim], me: str, held: Collection[int], own_age: timedelta, limit: int
+    ) -> Swept:
+        """The look is a reader's, so that only a sweep that finds something takes the writer's time."""
+        now = instant_to_micros(self._clock.now())
+        found = await self._readers.read(lambda connection: sweeps.lost(connection, now, claims, me, held, own_age))
+        if not found:
+            return Swept({}, 0)
+        return await self._writer.write(lambda transaction: sweeps.sweep(transaction, claims, me, held, own_age, limit))
+
+    async def longest_running(self, claims: Sequence[Claim]) -> dict[tuple[str, int], timedelta]:
+        return await self._readers.read(lambda connection: sweeps.longest_running(connection, claims))
+
+    async def purge(self, group_id: str, completed_for: timedelta, failed_for: timedelta, limit: int) -> int:
+        return await self._writer.write(
+            lambda transaction: writes.purge(transaction, group_id, completed_for, failed_for, limit)
+        )
+
+    # The store itself
+
+    def listen(self, listener: WakeListener) -> Callable[[], None]:
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def _wake(self, wakes: dict[str, set[int]]) -> None:
+        for group_id, shards in wakes.items():
+            for listener in tuple(self._listeners):
+                listener(group_id, shards)
+
+    async def now(self) -> datetime:
+        return self._clock.now()
+
+    async def ping(self) -> None:
+        await self._writer.write(lambda transaction: value(transaction.connection, "SELECT 1"))
+
+    async def migrate(self) -> None:
+        await asyncio.to_thread(schema.migrate, self._path)
+
+    async def close(self) -> None:
+        await self._readers.close()
+        await self._writer.close()
+        self._lock.release()

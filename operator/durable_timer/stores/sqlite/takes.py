@@ -1,0 +1,133 @@
+"""Takes: the oldest due timers of the claimed shards, by the due index alone, marked by one UPDATE."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import orjson
+
+from durable_timer.models.timer import TakenTimer
+from durable_timer.stores.base import TakeGroup, Taken
+from durable_timer.stores.sql.documents import to_micros
+from durable_timer.stores.sql.rows import TAKEN_COLUMNS
+from durable_timer.stores.sqlite.statements import CODEC, json
+from durable_timer.stores.sqlite.threads import Transaction
+
+_SHARD_LEAST: Final = 8
+"""A take may bring at least so many of each shard, however many it names."""
+
+_CLAIMED: Final = """
+    FROM json_each(:shards) AS asked
+    CROSS JOIN timer_shards AS claimed
+        ON claimed.group_id = :group AND claimed.shard = json_extract(asked.value, '$[0]')
+    WHERE claimed.epoch = json_extract(asked.value, '$[1]') AND claimed.owner = :me
+"""
+"""The shards asked for whose claim stands; the order and the places are those of the request (`asked.key`)."""
+
+DUE: Final = f"""
+    SELECT asked.key, (
+        SELECT json_group_array(json_array(due_at, id)) FROM (
+            SELECT due_at, rowid AS id FROM timers
+            WHERE group_id = :group AND shard = claimed.shard AND state = 0 AND suspended <> 1 AND due_at <= :until
+            ORDER BY due_at, timer_id LIMIT :limit
+        )
+    ) {_CLAIMED}
+"""
+"""By claimed shard, what is due: a JSON list of due_at and rowid."""
+
+NEXT_DUE: Final = f"""
+    SELECT json_group_array(json_array(asked.key, (
+        SELECT due_at FROM timers
+        WHERE group_id = :group AND shard = claimed.shard AND state = 0 AND suspended <> 1
+        ORDER BY due_at, timer_id LIMIT 1
+    ))) {_CLAIMED}
+"""
+"""By claimed shard, the earliest timer left, as one JSON list."""
+
+_READ: Final = (
+    f"SELECT {', '.join(TAKEN_COLUMNS)}, first_attempt_at, taken_at, starting_deadline FROM timers "
+    "WHERE rowid IN (SELECT value FROM json_each(?))"
+)
+MARK: Final = """
+    UPDATE timers SET state = 1, run = :run, taken_at = coalesce(taken_at, :now), version = version + 1,
+        updated_at = :now,
+        taken_epoch = (SELECT epoch FROM timer_shards
+                       WHERE timer_shards.group_id = timers.group_id AND timer_shards.shard = timers.shard)
+    WHERE rowid IN (SELECT value FROM json_each(:rows))
+"""
+"""Marks rows as running; the claims were looked at in the same transaction."""
+
+_RUN: Final = TAKEN_COLUMNS.index("run")
+_DUE_AT: Final = TAKEN_COLUMNS.index("due_at")
+_EXECUTE_AT: Final = TAKEN_COLUMNS.index("execute_at")
+
+
+def take_due(transaction: Transaction, groups: Sequence[TakeGroup], me: str, ahead: timedelta, run: int) -> Taken:
+    """See `stores.base.Store.take_due`. `floor` saves nothing here: no index entry outlives its row."""
+    timers: list[TakenTimer] = []
+    next_due: list[list[float | None]] = []
+    for group in groups:
+        asked = json([(shard.shard, shard.epoch) for shard in group.shards])
+        scope = {"group": group.group_id, "shards": asked, "me": me}
+        rows = _oldest(transaction, group, scope, transaction.micros + to_micros(ahead))
+        if rows:
+            timers += _mark(transaction, rows, run)
+        next_due.append(_next_due(transaction, scope, len(group.shards)))
+    return Taken(timers, next_due, transaction.now)
+
+
+def bring_forward(taken: Taken, now: datetime) -> None:
+    """Counts an answer's durations from when it arrived: the commit's time is no lateness. Never back."""
+    passed = (now - taken.now).total_seconds()
+    if passed <= 0:
+        return
+    taken.now = now
+    for timer in taken.timers:
+        timer.remaining -= passed
+        if timer.first_attempt_age is not None:
+            timer.first_attempt_age += passed
+    taken.next_due = [[None if due is None else due - passed for due in dues] for dues in taken.next_due]
+
+
+def _oldest(transaction: Transaction, group: TakeGroup, scope: dict[str, str], until: int) -> list[int]:
+    """The rowids of the group's oldest due timers; a shard with a backlog leaves room to others."""
+    a_shard = min(group.limit, max(_SHARD_LEAST, 2 * group.limit // max(1, len(group.shards))))
+    found: list[list[int]] = []
+    for _, due in transaction.connection.execute(DUE, scope | {"until": until, "limit": a_shard}).fetchall():
+        found += orjson.loads(due)
+    found.sort()
+    return [rowid for _, rowid in found[: group.limit]]
+
+
+def _mark(transaction: Transaction, rows: Sequence[int], run: int) -> list[TakenTimer]:
+    names = json(rows)
+    read = transaction.connection.execute(_READ, (names,)).fetchall()
+    transaction.connection.execute(MARK, {"run": run, "now": transaction.micros, "rows": names})
+    taken = [_taken(row, run, transaction.micros) for row in read]
+    taken.sort(key=lambda timer: timer.due_at)
+    return taken
+
+
+def _taken(row: tuple[Any, ...], run: int, now: int) -> TakenTimer:
+    *columns, first_attempt_at, taken_at, deadline = row
+    columns[_RUN] = run
+    remaining = (columns[_DUE_AT] - now) / 1e6
+    age = None if first_attempt_at is None else (now - first_attempt_at) / 1e6
+    late = taken_at is None and deadline is not None and now > columns[_EXECUTE_AT] + deadline
+    return CODEC.taken((*columns, remaining, age, late))
+
+
+def _next_due(transaction: Transaction, scope: dict[str, str], shards: int) -> list[float | None]:
+    next_due: list[float | None] = [None] * shards
+    for place, due_at in orjson.loads(_one(transaction.connection, scope)):
+        if due_at is not None:
+            next_due[place] = (due_at - transaction.micros) / 1e6
+    return next_due
+
+
+def _one(connection: sqlite3.Connection, scope: dict[str, str]) -> str:
+    listed: str = connection.execute(NEXT_DUE, scope).fetchone()[0]
+    return listed
