@@ -20,8 +20,8 @@ from durable_timer.errors import StoreError, StoreUnavailable
 from durable_timer.models.ownership import Member, MemberReport
 from durable_timer.stores.base import Store
 
-READ_GAP: Final = 1.0
-"""Seconds without a read of the members after which every count of silence starts anew: an outage kills nobody."""
+READ_GAP: Final = 2
+"""Beat intervals without a read of the members after which every count of silence starts anew: an outage kills nobody."""
 
 NUDGE_SPACING: Final = 0.1
 """Least seconds between beats that something asked for."""
@@ -152,7 +152,7 @@ class Membership:
 
     def _observe(self, members: tuple[Member, ...]) -> None:
         now = self._clock.monotonic()
-        if now - self._read_at >= READ_GAP:
+        if now - self._read_at >= READ_GAP * self._settings.beat_interval:
             self._seen.clear()
         self._read_at = now
         alive = {m.incarnation: m.beat for m in members if not m.dead and m.incarnation != self.incarnation}
@@ -183,7 +183,7 @@ class Membership:
         silent = [(i, beat) for i, (beat, since) in self._seen.items() if now - since >= self._settings.dead_after]
         for incarnation, beat in silent:
             self._seen.pop(incarnation)
-            if self._clock.monotonic() - self._read_at >= READ_GAP:
+            if self._clock.monotonic() - self._read_at >= READ_GAP * self._settings.beat_interval:
                 return
             try:
                 async with asyncio.timeout(self._settings.beat_timeout):

@@ -24,9 +24,6 @@ class EngineSettings:
     dead_after: float = 2.0
     trust: float = 1.5
     statement_timeout: float = 2.0
-    deny_private_targets: bool = True
-    """Whether loopback, link-local and metadata addresses are refused as callback targets."""
-    max_answer_bytes: int = 65536
     drain_timeout: float = 305.0
     """How long a stopping member waits for requests under way."""
     retention_interval: float = 10.0
