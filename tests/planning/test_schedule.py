@@ -115,7 +115,9 @@ def test_a_schedule_follows_its_zone(zone: str, expected: str) -> None:
 def test_start_and_end_both_belong_to_the_schedule(
     start: str | None, end: str | None, after: str, expected: str | None
 ) -> None:
-    schedule = Schedule("0 * * * *", start_at=start and utc(start), end_at=end and utc(end))
+    schedule = Schedule(
+        "0 * * * *", start_at=None if start is None else utc(start), end_at=None if end is None else utc(end)
+    )
     assert next_occurrence(schedule, utc(after)) == (expected and utc(expected))
     assert first_occurrence(schedule, utc(after)) == (expected and utc(expected))
 

@@ -74,8 +74,10 @@ def read_documents(file: Path) -> tuple[list[Document], list[Problem]]:
     documents: list[Document] = []
     problems: list[Problem] = []
     try:
-        nodes = yaml.compose_all(file.read_text(encoding="utf-8-sig"), yaml.SafeLoader)
-        for node in nodes:
+        text = file.read_text(encoding="utf-8-sig")
+        if file.suffix == ".json":
+            text = text.replace("\t", " ")  # YAML takes no tabs for indentation; JSON has them nowhere else
+        for node in yaml.compose_all(text, yaml.SafeLoader):
             reader = _Reader(file)
             value = reader.read(node, ())
             problems.extend(reader.problems)
@@ -128,7 +130,7 @@ class _Reader:
             if not isinstance(key_node, yaml.ScalarNode) or key_node.tag not in _PLAIN_TAGS:
                 self._refuse(key_node, location, "must have plain keys only (no merge keys, no lists)")
                 continue
-            key = str(key_node.value)
+            key = self._text(key_node, location)
             if key in seen:
                 self._refuse(key_node, (*location, key), f"must be given once; it is on line {seen[key]}, too")
                 continue
@@ -147,6 +149,8 @@ class _Reader:
         except (ValueError, yaml.constructor.ConstructorError):
             self._refuse(node, location, f"cannot be read: {str(node.value)[:64]!r}")
             return None
+        if isinstance(value, str):
+            return self._text(node, location)
         if isinstance(value, float) and not math.isfinite(value):
             self._refuse(node, location, "must be a finite number")
             return None
@@ -154,6 +158,15 @@ class _Reader:
             self._refuse(node, location, "must be an integer of 64 bits")
             return None
         return value
+
+    def _text(self, node: yaml.Node, location: Location) -> str:
+        """The text of a scalar; PyYAML leaves a character that JSON escapes as two halves in two halves."""
+        text = str(node.value)
+        try:
+            return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            self._refuse(node, location, "must be text of whole characters")
+            return ""
 
     def _refuse(self, node: yaml.Node, location: Location, rule: str) -> None:
         self.problems.append(Problem(self._file, node.start_mark.line + 1, location, rule))

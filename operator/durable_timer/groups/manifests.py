@@ -95,8 +95,6 @@ def _manifest(document: Document, problems: list[Problem]) -> TimerGroupManifest
         return None
     try:
         return TimerGroupManifest.model_validate_json(orjson.dumps(value))
-    except orjson.JSONEncodeError:
-        problems.append(document.problem((), "must be UTF-8 text throughout"))
     except ValidationError as error:
         problems.extend(document.problem(details["loc"], _rule(details)) for details in error.errors(include_url=False))
     return None

@@ -227,7 +227,7 @@ class PayloadSpec(_Part):
 
 
 class RetentionSpec(_Part):
-    """How long finished timers are kept."""
+    """When finished timers go."""
 
     completed: Annotated[timedelta, DurationBounds(limits.RETENTION_COMPLETED_MIN, limits.RETENTION_MAX)] = Field(
         default=limits.RETENTION_COMPLETED_DEFAULT,
