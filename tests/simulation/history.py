@@ -133,6 +133,10 @@ class History:
         whole.update(f"{self.loop.handled} {self.loop.time():.6f}".encode())
         return whole.hexdigest()
 
+    def text(self, needle: str = "") -> str:
+        """The whole trace, or its lines with `needle` in them."""
+        return "\n".join(f"{at:10.6f} {who:<6} {text}" for at, who, text in self.lines if needle in text)
+
     def excerpt(self, needle: str, limit: int = 60) -> str:
         """The trace's lines that speak of `needle`, and the last ones before each that tell of processes."""
         picked: dict[int, None] = {}

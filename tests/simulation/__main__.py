@@ -1,0 +1,101 @@
+"""Plays seeds of the simulation, and shows what broke a promise.
+
+`make simulate SEEDS=5000` plays seeds 0 to 4999; `python -m tests.simulation --seed 17` replays one.
+"""
+
+import argparse
+import contextlib
+import os
+import sys
+import time
+
+from tests.simulation.parallel import Told, fixed_environment, play_seeds
+from tests.simulation.planted import PLANTED
+from tests.simulation.runner import explain, play, prepare_process
+from tests.simulation.scenario import scenario_of
+from tests.simulation.weather import WEATHERS, weather_of
+
+
+def main() -> int:
+    arguments = _arguments()
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        os.execve(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], fixed_environment())
+    if arguments.seed is not None:
+        return _replay(arguments)
+    seeds = _range(arguments.seeds)
+    if arguments.worker:
+        return _work(seeds, arguments)
+    return _simulate(seeds, arguments)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seeds", default="300", help="how many seeds, or START:STOP")
+    parser.add_argument("--seed", type=int, help="replay this one seed, and show its whole trace")
+    parser.add_argument("--weather", choices=WEATHERS, help="one weather for all seeds; each in its turn by default")
+    parser.add_argument("--planted", choices=PLANTED, help="plant a bug, to see it found")
+    parser.add_argument("--grep", default="", help="of a replayed trace, only the lines with this in them")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="how many seeds at once")
+    parser.add_argument("--until-found", action="store_true", help="stop at the first violation")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _range(text: str) -> range:
+    parts = [int(part) for part in text.split(":")]
+    return range(parts[0]) if len(parts) == 1 else range(*parts)
+
+
+def _play(seed: int, arguments: argparse.Namespace) -> tuple[Told, str]:
+    weather = WEATHERS[arguments.weather] if arguments.weather else weather_of(seed)
+    planted = PLANTED[arguments.planted]() if arguments.planted else contextlib.nullcontext()
+    verdict, history = play(scenario_of(seed, weather), planted)
+    story = explain(verdict, history) if verdict.violations else ""
+    return Told(verdict, story), history.text(arguments.grep)
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    prepare_process()
+    told, trace = _play(arguments.seed, arguments)
+    print(trace)
+    print(told.story or f"seed {arguments.seed}: all promises kept, trace {told.verdict.digest}")
+    return 1 if told.verdict.violations else 0
+
+
+def _work(seeds: range, arguments: argparse.Namespace) -> int:
+    prepare_process()
+    for seed in seeds:
+        told, _ = _play(seed, arguments)
+        print(told.to_line(), flush=True)
+    sys.stdout.flush()
+    os._exit(0)  # what crashed processes left behind is not unwound
+
+
+def _simulate(seeds: range, arguments: argparse.Namespace) -> int:
+    began = time.monotonic()
+    failed: list[Told] = []
+    done = sends = 0
+    results = play_seeds(seeds, weather=arguments.weather, planted=arguments.planted, processes=arguments.processes)
+    for told in results:
+        done += 1
+        sends += told.verdict.sends
+        if told.verdict.violations:
+            failed.append(told)
+            print(f"\n{told.story}\nreplay: {_replay_command(told, arguments)}\n", flush=True)
+            if arguments.until_found:
+                break
+        if done % 50 == 0 or done == len(seeds):
+            spent = time.monotonic() - began
+            print(f"{done} of {len(seeds)} seeds, {sends} callbacks, {len(failed)} failed, {spent:.1f} s", flush=True)
+    if failed:
+        print("failed:", *sorted(f"{told.verdict.seed}/{told.verdict.weather}" for told in failed))
+    return 1 if failed else 0
+
+
+def _replay_command(told: Told, arguments: argparse.Namespace) -> str:
+    planted = f" --planted {arguments.planted}" if arguments.planted else ""
+    return f"python -m tests.simulation --seed {told.verdict.seed} --weather {told.verdict.weather}{planted}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
