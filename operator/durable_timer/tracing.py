@@ -18,3 +18,27 @@ def child_traceparent(traceparent: str | None, rng: random.Random) -> str:
     found = _SHAPE.fullmatch(traceparent) if traceparent is not None else None
     trace, flags = (found[1], found[3]) if found else (f"{rng.getrandbits(128) or 1:032x}", "00")
     return f"00-{trace}-{rng.getrandbits(64) or 1:016x}-{flags}"
+
+
+class ContextSpan:
+    """A callback of which nothing is recorded."""
+
+    __slots__ = ("traceparent",)
+
+    def __init__(self, traceparent: str) -> None:
+        self.traceparent = traceparent
+
+    def end(self, error: str | None) -> None:
+        """Nothing to record."""
+
+
+class ContextTracer:
+    """Hands the trace context on, and records no spans."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+
+    def callback(self, traceparent: str | None, group_id: str, timer_id: str) -> ContextSpan:
+        """A child of the create's context, or a new one."""
+        del group_id, timer_id
+        return ContextSpan(child_traceparent(traceparent, self._rng))

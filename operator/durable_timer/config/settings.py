@@ -92,10 +92,6 @@ class EnginePart(_Part):
         description="For how long after the sending of its last answered beat an executor delivers what it has taken. "
         "At least beat_interval + beat_timeout, and at least 500ms less than dead_after.",
     )
-    join_quiet: Annotated[timedelta, DurationBounds(timedelta(0), 60 * _SECOND)] = Field(
-        default=3 * _SECOND,
-        description="How long membership must have been quiet before shards move to an executor that joined.",
-    )
     drain_timeout: Annotated[timedelta, DurationBounds(timedelta(0), 3600 * _SECOND)] = Field(
         default=305 * _SECOND,
         description="How long a stopping executor waits for callbacks under way. Shorter than the longest callback "
@@ -133,13 +129,6 @@ class HttpPart(_Part):
     )
     keep_alive: Annotated[timedelta, DurationBounds(_SECOND, 300 * _SECOND)] = Field(
         default=75 * _SECOND, description="How long an idle connection is kept open."
-    )
-    max_body_bytes: Annotated[int, Field(ge=1024, le=limits.BODY_MAX_BYTES)] = Field(
-        default=limits.BODY_MAX_BYTES, description="The largest body of a request, after decompression, in bytes."
-    )
-    max_batch_body_bytes: Annotated[int, Field(ge=1024, le=limits.BATCH_BODY_MAX_BYTES)] = Field(
-        default=limits.BATCH_BODY_MAX_BYTES,
-        description="The largest body of a batch request, after decompression, in bytes.",
     )
 
 

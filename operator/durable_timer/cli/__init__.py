@@ -1,0 +1,85 @@
+"""The command line: `durable-timer COMMAND …`."""
+
+from __future__ import annotations
+
+import sys
+from enum import IntEnum
+from typing import NoReturn
+
+import click
+
+from durable_timer import __version__
+from durable_timer.cli.config import config
+from durable_timer.cli.groups import groups
+from durable_timer.cli.programs import bridge, executor, migrate, standalone
+from durable_timer.cli.texts import TaughtGroup
+from durable_timer.errors import ConfigError, DurableTimerError, GroupError, ManifestError, StoreError
+from durable_timer.logs import masked
+
+
+class ExitCode(IntEnum):
+    """How a command ends."""
+
+    OK = 0
+    FAULT = 1
+    """A fault of the program, with a traceback."""
+    USAGE = 2
+    """A flag, a setting or a manifest that cannot be used."""
+    STORE = 3
+    """The store cannot be used: not reachable, held by another process, or of another schema."""
+    REFUSED = 4
+    """The store refuses what was asked of a group."""
+    INTERRUPTED = 130
+
+
+@click.group(cls=TaughtGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="durable-timer")
+def cli() -> None:
+    """Durable Timer: says "POST this payload to this URL at this time", and keeps the promise.
+
+    Try it on one machine, with a database file in this folder:
+      durable-timer standalone --groups examples/timergroup.yaml
+
+    In production, any number of bridges (the REST API) and executors (the
+    callbacks) on one PostgreSQL:
+      durable-timer bridge   --store postgresql://user@host/timers --listen :8080
+      durable-timer executor --store postgresql://user@host/timers --listen :8081
+
+    Every setting is also an environment variable (DURABLE_TIMER_STORE) and a key
+    of a file (--config); `durable-timer config show` lists them all.
+
+    Exit codes: 0 done or stopped cleanly, 1 a fault of the program, 2 a wrong
+    flag, setting or manifest, 3 the store cannot be used, 4 the store refuses.
+    """
+
+
+for command in (standalone, bridge, executor, migrate, groups, config):
+    cli.add_command(command)
+
+
+def main() -> NoReturn:
+    """Runs the command that the arguments name, and ends the process with its exit code."""
+    try:
+        cli.main(prog_name="durable-timer", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(ExitCode.INTERRUPTED)
+    except DurableTimerError as error:
+        for line in str(error).splitlines():
+            click.echo(f"durable-timer: {masked(line)}", err=True)
+        sys.exit(_exit_code(error))
+    sys.exit(ExitCode.OK)
+
+
+def _exit_code(error: DurableTimerError) -> ExitCode:
+    match error:
+        case ConfigError() | ManifestError():
+            return ExitCode.USAGE
+        case GroupError():
+            return ExitCode.REFUSED
+        case StoreError():
+            return ExitCode.STORE
+        case _:
+            return ExitCode.FAULT

@@ -1,0 +1,152 @@
+"""The composition root: makes every collaborator from the settings, and closes what it opened."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from aiohttp import web
+
+from durable_timer import __version__
+from durable_timer.clock import SystemClock
+from durable_timer.config import Settings
+from durable_timer.engine.executor import Executor
+from durable_timer.engine.http import PyreqwestDeliverer
+from durable_timer.engine.settings import EngineSettings
+from durable_timer.groups.manifests import LoadedManifest, load_manifests
+from durable_timer.groups.registration import apply_groups
+from durable_timer.health import health_app
+from durable_timer.metrics import Metrics
+from durable_timer.models.group import Group
+from durable_timer.models.limits import STORE_DEFAULT
+from durable_timer.secrets import FileSecrets
+from durable_timer.stores.base import Store
+from durable_timer.stores.observed import observed
+from durable_timer.stores.options import StoreOptions
+from durable_timer.stores.registry import open_store
+from durable_timer.tracing import ContextTracer
+from durable_timer_api.app import build_app
+from durable_timer_api.handlers.service import Probe
+from durable_timer_api.settings import BridgeSettings
+
+
+class Factory:
+    """Makes one process's parts."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.metrics = Metrics()
+        self._settings = settings
+        self._clock = SystemClock()
+        self._rng = random.Random(random.SystemRandom().getrandbits(64))  # noqa: S311 - jitter and ids, no secrets
+
+    def manifests(self) -> list[LoadedManifest]:
+        """The groups' manifests that the settings name. Raises: ManifestError."""
+        return load_manifests(self._settings.groups) if self._settings.groups is not None else []
+
+    async def apply_groups(self, store: Store, manifests: Sequence[LoadedManifest]) -> list[Group]:
+        """Registers the manifests' groups. Raises: ManifestError, StoreError."""
+        return await apply_groups(store, manifests, STORE_DEFAULT)
+
+    @asynccontextmanager
+    async def store(self, statement_timeout: timedelta | None = None) -> AsyncIterator[Store]:
+        """The store, at this release's schema and measured, until the block ends. The timeout is REST's by default.
+
+        Raises:
+            ConfigError: The URL cannot be used.
+            StoreError: The database cannot.
+        """
+        database = self._settings.database
+        options = StoreOptions(
+            statement_timeout=statement_timeout or database.rest_statement_timeout,
+            connections=database.pool_size,
+            application_name=f"durable-timer {self._settings.member_name}",
+        )
+        store = observed(open_store(self._settings.store, options), self.metrics)
+        try:
+            await store.migrate()
+            yield store
+        finally:
+            await store.close()
+
+    @asynccontextmanager
+    async def engine_store(self, store: Store) -> AsyncIterator[Store]:
+        """The executor's store beside the bridge's: the same where a process can have only one, else one of its own.
+
+        A pool of its own keeps REST's load and its longer statements away from the take loop and the beats.
+        """
+        if store.capabilities.exclusive:
+            yield store
+            return
+        async with self.store(self._settings.database.engine_statement_timeout) as own:
+            yield own
+
+    @asynccontextmanager
+    async def executor(self, store: Store) -> AsyncIterator[Executor]:
+        """An executor with its way to targets, which is closed after the block."""
+        settings = self._settings
+        deliverer = PyreqwestDeliverer(
+            deny_private=settings.engine.deny_private_targets,
+            max_answer_bytes=settings.engine.max_answer_bytes,
+            user_agent=f"durable-timer/{__version__}",
+        )
+        try:
+            yield Executor(
+                store=store,
+                deliverer=deliverer,
+                secrets=FileSecrets(settings.secrets_dir, self._clock),
+                clock=self._clock,
+                rng=self._rng,
+                settings=engine_settings(settings),
+                metrics=self.metrics,
+                tracer=ContextTracer(self._rng),
+            )
+        finally:
+            await deliverer.close()
+
+    def bridge(self, store: Store, executor: Executor | None) -> web.Application:
+        """The REST API; its probes ask the executor too, where there is one in this process."""
+        return build_app(
+            {STORE_DEFAULT: store},
+            self.metrics,
+            self.bridge_settings(),
+            clock=self._clock,
+            liveness={} if executor is None else {"executor": _probe(executor.healthy, "a loop does not turn")},
+            readiness={} if executor is None else {"executor": _probe(executor.ready, "no beat was answered lately")},
+        )
+
+    def bridge_settings(self) -> BridgeSettings:
+        """The numbers of what listens."""
+        http = self._settings.http
+        return BridgeSettings(request_timeout=http.request_timeout, keep_alive=http.keep_alive)
+
+    def health(self, executor: Executor) -> web.Application:
+        """What an executor without a bridge serves."""
+        return health_app(self.metrics, executor.healthy, executor.ready)
+
+
+def _probe(good: Callable[[], bool], otherwise: str) -> Probe:
+    async def probe() -> str | None:
+        return None if good() else otherwise
+
+    return probe
+
+
+def engine_settings(settings: Settings) -> EngineSettings:
+    """The engine's numbers."""
+    engine = settings.engine
+    return EngineSettings(
+        name=settings.member_name,
+        pool=settings.pool,
+        host=settings.member_host,
+        look_ahead=engine.look_ahead,
+        slots=engine.slots,
+        slots_per_target=engine.slots_per_target,
+        beat_interval=engine.beat_interval.total_seconds(),
+        beat_timeout=engine.beat_timeout.total_seconds(),
+        dead_after=engine.dead_after.total_seconds(),
+        trust=engine.trust.total_seconds(),
+        statement_timeout=settings.database.engine_statement_timeout.total_seconds(),
+        drain_timeout=engine.drain_timeout.total_seconds(),
+    )

@@ -1,0 +1,124 @@
+"""A serving process from start to stop: store, groups, HTTP, executor, signals, under one supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import signal
+from contextlib import AsyncExitStack
+from enum import Enum
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from durable_timer.config import Settings, split_listen
+from durable_timer.engine.executor import Executor
+from durable_timer.errors import ConfigError
+from durable_timer.factory import Factory
+from durable_timer.logs import masked
+from durable_timer.stores.base import Store
+from durable_timer_api.app import serve as serve_app
+from durable_timer_api.settings import BridgeSettings
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+log = structlog.get_logger(__name__)
+
+
+class Role(Enum):
+    """What a process does."""
+
+    STANDALONE = "standalone"
+    BRIDGE = "bridge"
+    EXECUTOR = "executor"
+
+
+async def serve(settings: Settings, role: Role, stop: asyncio.Event | None = None) -> None:
+    """Serves until SIGTERM, SIGINT or `stop`; then ends what is under way, bounded, and returns.
+
+    A second signal ends the process at once.
+
+    Raises:
+        ConfigError, ManifestError, StoreError: The process cannot start.
+    """
+    factory = Factory(settings)
+    manifests = factory.manifests()
+    stop = stop or asyncio.Event()
+    async with AsyncExitStack() as stack:
+        stack.enter_context(_Signals(stop))
+        store, executor, app = await _parts(factory, role, settings, stack)
+        await factory.apply_groups(store, manifests)
+        await _listen(app, factory.bridge_settings(), settings, stack)
+        log.info("serving", role=role.value, listen=settings.listen, store=masked(settings.store))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_stopping(stop, executor))
+            if executor is not None:
+                group.create_task(executor.run())
+        log.info("stopped", role=role.value)
+
+
+async def _stopping(stop: asyncio.Event, executor: Executor | None) -> None:
+    await stop.wait()
+    log.info("stopping: what is under way ends first, a second signal ends at once")
+    if executor is not None:
+        executor.stop()
+
+
+async def _parts(
+    factory: Factory, role: Role, settings: Settings, stack: AsyncExitStack
+) -> tuple[Store, Executor | None, web.Application]:
+    if role is Role.EXECUTOR:
+        store = await stack.enter_async_context(factory.store(settings.database.engine_statement_timeout))
+        executor = await stack.enter_async_context(factory.executor(store))
+        return store, executor, factory.health(executor)
+    store = await stack.enter_async_context(factory.store())
+    if role is Role.BRIDGE:
+        return store, None, factory.bridge(store, None)
+    engine_store = await stack.enter_async_context(factory.engine_store(store))
+    both = await stack.enter_async_context(factory.executor(engine_store))
+    return store, both, factory.bridge(store, both)
+
+
+async def _listen(
+    app: web.Application, bridge_settings: BridgeSettings, settings: Settings, stack: AsyncExitStack
+) -> None:
+    host, port = split_listen(settings.listen)
+    try:
+        await stack.enter_async_context(serve_app(app, host or "", port, bridge_settings))
+    except OSError as error:
+        raise ConfigError(f"--listen {settings.listen}: {_why_not(error)}") from None
+
+
+def _why_not(error: OSError) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return "the address is in use by another program"
+        case errno.EACCES:
+            return "this user may not listen there"
+        case errno.EADDRNOTAVAIL:
+            return "this machine has no such address"
+        case _:
+            return str(error.strerror or error)
+
+
+class _Signals:
+    """While entered, the first SIGTERM or SIGINT sets the event and the second ends the process."""
+
+    def __init__(self, stop: asyncio.Event) -> None:
+        self._stop = stop
+        self._loop = asyncio.get_running_loop()
+
+    def __enter__(self) -> None:
+        for number in _SIGNALS:
+            self._loop.add_signal_handler(number, self._received, number)
+
+    def __exit__(self, *_: object) -> None:
+        for number in _SIGNALS:
+            self._loop.remove_signal_handler(number)
+
+    def _received(self, number: signal.Signals) -> None:
+        if self._stop.is_set():
+            os._exit(128 + number)
+        self._stop.set()
