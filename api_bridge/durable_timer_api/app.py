@@ -1,0 +1,81 @@
+"""The bridge put together: stores in, an aiohttp application or a listening server out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from durable_timer.clock import Clock, SystemClock
+from durable_timer.metrics import Metrics
+from durable_timer.stores.base import Store
+from durable_timer_api.groups_cache import GroupsCache
+from durable_timer_api.handlers.changing import Changing
+from durable_timer_api.handlers.creating import Creating
+from durable_timer_api.handlers.groups import Groups
+from durable_timer_api.handlers.listing import Listing
+from durable_timer_api.handlers.selecting import Selecting
+from durable_timer_api.handlers.service import Probe, Service
+from durable_timer_api.middleware import build_middleware
+from durable_timer_api.routes import Handlers, operations
+from durable_timer_api.settings import BridgeSettings
+
+
+def build_app(
+    stores: Mapping[str, Store],
+    metrics: Metrics,
+    settings: BridgeSettings | None = None,
+    *,
+    clock: Clock | None = None,
+    liveness: Mapping[str, Probe] | None = None,
+    readiness: Mapping[str, Probe] | None = None,
+) -> web.Application:
+    """The REST API over stores that are open already; it does not close them.
+
+    It is to be served with bodies as received (`serve` does so), since it gunzips them itself, within its limits.
+    """
+    settings = settings or BridgeSettings()
+    clock = clock or SystemClock()
+    groups = GroupsCache(stores, settings, clock, metrics)
+    service = Service(groups, settings, clock, metrics, liveness or {}, readiness or {})
+    handlers = Handlers(
+        Creating(groups, metrics), Changing(groups), Listing(groups), Selecting(groups), Groups(groups), service
+    )
+    names: dict[web.AbstractRoute, str] = {}
+    app = web.Application(middlewares=[build_middleware(names, settings, clock, metrics)])
+    for operation in operations(handlers):
+        route = app.router.add_route(operation.method, operation.path, operation.handler)
+        names[route] = operation.name
+
+    async def lifetime(_: web.Application) -> AsyncIterator[None]:
+        await groups.start()
+        yield
+        await groups.close()
+
+    app.cleanup_ctx.append(lifetime)
+    return app
+
+
+@asynccontextmanager
+async def serve(app: web.Application, host: str, port: int, settings: BridgeSettings) -> AsyncIterator[int]:
+    """Serves until the block ends, then finishes the requests under way; yields the port (for `port` 0: the one given).
+
+    Raises:
+        OSError: The address cannot be listened on.
+    """
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        handle_signals=False,
+        keepalive_timeout=settings.keep_alive.total_seconds(),
+        shutdown_timeout=settings.request_timeout.total_seconds(),
+        auto_decompress=False,
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port, backlog=1024, reuse_address=True)
+        await site.start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,69 @@
+"""Single creates that arrive while an insert is under way go together into the next one; none waits when it is idle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final
+
+from durable_timer.models.results import CreateResult, IfExists
+from durable_timer.models.timer import NewTimer
+from durable_timer.stores.base import Store
+
+_ITEMS_MAX: Final = 500
+"""Timers in one insert."""
+
+_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Payload bytes in one insert, save that one timer always goes."""
+
+_INSERTS_MAX: Final = 2
+"""Inserts under way at once: while one commits, the next is being sent."""
+
+
+class Creates:
+    """The creates of one store under one rule for ids that exist."""
+
+    def __init__(self, store: Store, if_exists: IfExists) -> None:
+        self._store = store
+        self._if_exists = if_exists
+        self._waiting: deque[tuple[NewTimer, asyncio.Future[CreateResult]]] = deque()
+        self._inserts: set[asyncio.Task[None]] = set()
+
+    async def create(self, timer: NewTimer) -> CreateResult:
+        """Creates one timer; raises what the store's `create` raised for the insert it was part of."""
+        done: asyncio.Future[CreateResult] = asyncio.get_running_loop().create_future()
+        self._waiting.append((timer, done))
+        if len(self._inserts) < _INSERTS_MAX:
+            task = asyncio.create_task(self._insert_all(), name="creates")
+            self._inserts.add(task)
+            task.add_done_callback(self._inserts.discard)
+        return await done
+
+    async def close(self) -> None:
+        """Waits until every create that was begun has its answer."""
+        while self._inserts:
+            await asyncio.wait(self._inserts)
+
+    async def _insert_all(self) -> None:
+        while batch := self._next_batch():
+            try:
+                results = await self._store.create([timer for timer, _ in batch], self._if_exists)
+            except Exception as error:  # noqa: BLE001 - each of them is answered to the request that waits for it
+                for _, done in batch:
+                    if not done.done():
+                        done.set_exception(error)
+            else:
+                for (_, done), result in zip(batch, results, strict=True):
+                    if not done.done():
+                        done.set_result(result)
+
+    def _next_batch(self) -> list[tuple[NewTimer, asyncio.Future[CreateResult]]]:
+        batch: list[tuple[NewTimer, asyncio.Future[CreateResult]]] = []
+        size = 0
+        while self._waiting and len(batch) < _ITEMS_MAX and size < _BYTES_MAX:
+            timer, done = self._waiting.popleft()
+            if done.cancelled():
+                continue
+            size += len(timer.payload or b"")
+            batch.append((timer, done))
+        return batch

@@ -1,0 +1,180 @@
+"""The groups as a bridge knows them: read by their change number, and never older than the staleness it states."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+
+from durable_timer.clock import Clock
+from durable_timer.errors import StoreError
+from durable_timer.metrics import Metrics
+from durable_timer.models.group import Group, GroupState
+from durable_timer.models.results import IfExists
+from durable_timer.stores.base import Store
+from durable_timer_api.creates import Creates
+from durable_timer_api.payloads import PayloadRules
+from durable_timer_api.problems import Code, Problem
+from durable_timer_api.settings import BridgeSettings
+
+_OFFSET_INTERVAL: Final = 10.0
+"""Seconds between two looks at the store's clock."""
+
+_log = structlog.get_logger(__name__)
+
+
+class StoreDoor:
+    """One store as the bridge uses it."""
+
+    def __init__(self, name: str, store: Store) -> None:
+        self.name = name
+        self.store = store
+        self.creates: Mapping[IfExists, Creates] = {rule: Creates(store, rule) for rule in IfExists}
+        self.offset = timedelta(0)
+        """The store's clock less this machine's, as last measured."""
+        self.change: int | None = None
+        self.read_at: float | None = None
+        self.reread_at: float | None = None
+        self.offset_at: float | None = None
+
+
+class ServedGroup:
+    """A group, its store, and its rules for payloads (compiled once for each change)."""
+
+    __slots__ = ("door", "group", "payloads")
+
+    def __init__(self, group: Group, door: StoreDoor) -> None:
+        self.group = group
+        self.door = door
+        self.payloads = PayloadRules(group.spec.payload)
+
+    def require_writable(self) -> None:
+        """Raises: Problem GROUP_DELETED, unless the group is active."""
+        if self.group.state is not GroupState.ACTIVE:
+            raise Problem(Code.GROUP_DELETED, f'group "{self.group.group_id}" was deleted and refuses writes')
+
+
+class GroupsCache:
+    """Reads groups once a second by `change`, and all of them now and then; `start` it, and `close` it at the end."""
+
+    def __init__(self, stores: Mapping[str, Store], settings: BridgeSettings, clock: Clock, metrics: Metrics) -> None:
+        self.doors = tuple(StoreDoor(name, store) for name, store in stores.items())
+        self.turned_at = clock.monotonic()
+        self._groups: dict[str, ServedGroup] = {}
+        self._settings = settings
+        self._stale_after = settings.groups_stale_after.total_seconds()
+        self._clock = clock
+        self._metrics = metrics
+        self._loop: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Reads once (a store that is away now is asked again) and goes on in the background."""
+        await self._read_all()
+        self._loop = asyncio.create_task(self._turn(), name="groups")
+
+    async def close(self) -> None:
+        """Ends the reading and waits for creates under way."""
+        for task in (self._loop, self._asking):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError, StoreError):
+                    await task
+        for door in self.doors:
+            for creates in door.creates.values():
+                await creates.close()
+
+    async def get(self, group_id: str) -> ServedGroup:
+        """The group, whatever its state.
+
+        Raises:
+            Problem: GROUP_NOT_FOUND, after the stores were asked; NOT_READY, when its store was not read lately.
+            StoreUnavailable: A store could not be asked.
+        """
+        served = self._groups.get(group_id)
+        if served is None:
+            await self._ask()
+            served = self._groups.get(group_id)
+            if served is None:
+                raise Problem(Code.GROUP_NOT_FOUND, f'there is no group "{group_id}"')
+        if not self._is_fresh(served.door):
+            raise self._stale()
+        return served
+
+    def all(self) -> list[ServedGroup]:
+        """All groups by id. Raises: Problem NOT_READY."""
+        if not self.is_fresh():
+            raise self._stale()
+        return [self._groups[group_id] for group_id in sorted(self._groups)]
+
+    def is_fresh(self) -> bool:
+        """Whether every store's groups were read lately."""
+        return all(self._is_fresh(door) for door in self.doors)
+
+    def now(self, door: StoreDoor) -> datetime:
+        """The store's time, as far as this process knows it."""
+        return self._clock.now() + door.offset
+
+    def _is_fresh(self, door: StoreDoor) -> bool:
+        return door.read_at is not None and self._clock.monotonic() - door.read_at < self._stale_after
+
+    def _stale(self) -> Problem:
+        return Problem(Code.NOT_READY, f"groups were not read in the last {self._stale_after:g} s")
+
+    async def _turn(self) -> None:
+        interval = self._settings.groups_interval.total_seconds()
+        while True:
+            await asyncio.sleep(interval)
+            await self._read_all()
+            self.turned_at = self._clock.monotonic()
+
+    async def _read_all(self) -> None:
+        for door in self.doors:
+            try:
+                async with asyncio.timeout(self._stale_after):
+                    await self._read(door)
+                    await self._measure_offset(door)
+            except (StoreError, TimeoutError) as error:
+                _log.warning("groups not read", store=door.name, error=str(error) or type(error).__name__)
+
+    async def _ask(self) -> None:
+        """Reads what changed at every store now; those who ask meanwhile share one reading begun after they asked."""
+        while self._asking is not None:
+            with suppress(StoreError):
+                await asyncio.shield(self._asking)
+        self._asking = asyncio.create_task(self._read_now(), name="groups asked for")
+        await asyncio.shield(self._asking)
+
+    async def _read_now(self) -> None:
+        try:
+            for door in self.doors:
+                await self._read(door)
+        finally:
+            self._asking = None
+
+    async def _read(self, door: StoreDoor) -> None:
+        began = self._clock.monotonic()
+        reread = self._settings.groups_reread_interval.total_seconds()
+        since = None if door.reread_at is None or began - door.reread_at >= reread else door.change
+        groups, door.change = await door.store.groups(since)
+        for group in groups:
+            known = self._groups.get(group.group_id)
+            if known is None or known.group != group:
+                self._groups[group.group_id] = ServedGroup(group, door)
+        door.read_at = began
+        if since is None:
+            door.reread_at = began
+
+    async def _measure_offset(self, door: StoreDoor) -> None:
+        began = self._clock.monotonic()
+        if door.offset_at is not None and began - door.offset_at < _OFFSET_INTERVAL:
+            return
+        before = self._clock.now()
+        now = await door.store.now()
+        door.offset = now - (before + (self._clock.now() - before) / 2)
+        door.offset_at = began
+        self._metrics.clock_offset(door.offset.total_seconds())

@@ -1,0 +1,1 @@
+"""The operations of the contract: each parses, makes its store calls, answers."""

@@ -1,0 +1,58 @@
+"""From pydantic's errors to the contract's: a pointer and a rule for each wrong value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from durable_timer_api.problems import Wrong, pointer
+from durable_timer_api.schemas import Body
+
+B = TypeVar("B", bound=Body)
+
+_RULES: Final = {
+    "bool_type": "must be true or false",
+    "dict_type": "must be an object",
+    "extra_forbidden": "is not a known field",
+    "float_type": "must be a number",
+    "int_type": "must be a whole number",
+    "list_type": "must be an array",
+    "missing": "is required",
+    "model_type": "must be an object",
+    "string_type": "must be a string",
+}
+
+
+def read_body(model: type[B], members: Mapping[str, object], *at: str | int) -> tuple[B | None, list[Wrong]]:
+    """The members as a body, or all that is wrong with them; `at` are the steps to them from the document's root."""
+    try:
+        return model.model_validate(members), []
+    except ValidationError as error:
+        return None, [_wrong(found, at) for found in error.errors(include_url=False, include_context=True)]
+
+
+def _wrong(found: ErrorDetails, at: tuple[str | int, ...]) -> Wrong:
+    steps = [step for step in found["loc"] if step != "[key]"]
+    return Wrong(_rule(found), pointer=pointer(*at, *steps))
+
+
+def _rule(found: ErrorDetails) -> str:
+    context = found.get("ctx", {})
+    match found["type"]:
+        case "value_error":
+            return str(context["error"])
+        case "greater_than_equal":
+            return f"must be at least {context['ge']}"
+        case "less_than_equal":
+            return f"must be at most {context['le']}"
+        case "too_long":
+            return f"must have at most {context['max_length']} items, has {context['actual_length']}"
+        case "too_short":
+            return f"must have at least {context['min_length']} items, has {context['actual_length']}"
+        case "enum":
+            return f"must be {context['expected']}"
+        case known:
+            return _RULES.get(known, found["msg"].replace("Input should", "must", 1))

@@ -1,0 +1,81 @@
+"""What every request passes: its id, its time limit, errors as problems, its metrics. One function, once a request."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from itertools import count
+from typing import Final
+from uuid import uuid4
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+from aiohttp.web_exceptions import HTTPException
+
+from durable_timer.clock import Clock
+from durable_timer.errors import StoreFull, StoreUnavailable
+from durable_timer.metrics import Metrics
+from durable_timer_api.answers import problem_response
+from durable_timer_api.problems import Code, Problem
+from durable_timer_api.settings import BridgeSettings
+
+REQUEST_ID: Final = "X-Request-Id"
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
+_UNKNOWN: Final = "none"
+"""The operation of a request that no route answers."""
+
+_log = structlog.get_logger(__name__)
+
+
+def build_middleware(
+    names: dict[web.AbstractRoute, str], settings: BridgeSettings, clock: Clock, metrics: Metrics
+) -> Middleware:
+    """The one middleware; `names` gives the operation of each route, read when a request comes."""
+    seconds = settings.request_timeout.total_seconds()
+    prefix = uuid4().hex[:16]
+    numbers = count(1)
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        began = clock.monotonic()
+        request_id = request.headers.get(REQUEST_ID)
+        if request_id is None or _REQUEST_ID.fullmatch(request_id) is None:
+            request_id = f"{prefix}{next(numbers):x}"
+        try:
+            async with asyncio.timeout(seconds):
+                response = await handler(request)
+        except Problem as problem:
+            response = problem_response(problem, request_id)
+        except HTTPException as refusal:
+            response = problem_response(_routing_problem(refusal), request_id)
+        except Exception as error:  # noqa: BLE001 - the last resort: whatever it is, the client gets an answer
+            response = problem_response(_fault(error, request, request_id, seconds), request_id)
+        response.headers[REQUEST_ID] = request_id
+        name = names.get(request.match_info.route, _UNKNOWN)
+        metrics.request(name, response.status, clock.monotonic() - began)
+        return response
+
+    return middleware
+
+
+def _routing_problem(refusal: HTTPException) -> Problem:
+    if isinstance(refusal, web.HTTPMethodNotAllowed):
+        allowed = ",".join(sorted(refusal.allowed_methods))
+        return Problem(Code.METHOD_NOT_ALLOWED, f"this path knows {allowed}", headers={"Allow": allowed})
+    return Problem(Code.NOT_FOUND, "there is nothing at this path")
+
+
+def _fault(error: Exception, request: web.Request, request_id: str, seconds: float) -> Problem:
+    if isinstance(error, StoreFull):
+        return Problem(Code.STORE_FULL, "the store has no room; nothing was written")
+    if isinstance(error, StoreUnavailable):
+        _log.warning("store unavailable", request_id=request_id, path=request.path, error=str(error))
+        return Problem(Code.STORE_UNAVAILABLE, "the store cannot be reached; a write may or may not have happened")
+    if isinstance(error, TimeoutError):
+        return Problem(Code.TIMEOUT, f"not done within {seconds:g} s; a write may or may not have happened")
+    if isinstance(error, web.RequestPayloadError):
+        return Problem(Code.INVALID_JSON, "the body broke off, or is not what its headers say")
+    _log.error("request failed", request_id=request_id, path=request.path, exc_info=error)
+    return Problem(Code.INTERNAL, "an unexpected fault; the log has it under this request's id")
