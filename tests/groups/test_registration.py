@@ -107,3 +107,13 @@ async def test_a_group_of_another_store_is_refused_before_anything_is_written(st
     write(file, ("one", ""), ("two", "  store: archive\n"))
     assert await refusal(store, file) == [f"{file}:14: spec.store: must be 'default', the store that this process has"]
     assert (await store.groups(None))[0] == []
+
+
+async def test_an_active_groups_pool_stays(store: MemoryStore, file: Path) -> None:
+    write(file, ("one", ""))
+    await apply(store, file)
+    write(file, ("one", "  executorPool: fast\n"))
+    assert await refusal(store, file) == [f"{file}:7: spec.executorPool: must stay 'default'; it never changes"]
+    await store.set_group_state("one", "file:one", GroupState.DELETED)
+    (group,) = await apply(store, file)
+    assert group.pool == "fast"

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import product
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -260,3 +262,27 @@ FIELDS = st.tuples(
 def test_occurrences_go_forward_whatever_the_clocks_do(cron: str, zone: str, start: str, later: int) -> None:
     schedule = Schedule(cron, zone)
     assert len(occurrences(schedule, utc(start) + timedelta(seconds=later), 5)) == 5
+
+
+CHANGES = [
+    (BERLIN, "2026-03-28T20:00"),
+    (BERLIN, "2026-10-24T20:00"),
+    ("Africa/Cairo", "2026-04-23T16:00"),
+    ("America/St_Johns", "2026-11-01T00:00"),
+    ("Asia/Beirut", "2026-03-28T18:00"),
+    ("Antarctica/Troll", "2026-03-28T20:00"),
+    ("Antarctica/Troll", "2026-10-24T20:00"),
+]
+MINUTES = {"*": range(60), "*/15": range(0, 60, 15), "*/7": range(0, 60, 7), "0": [0], "15,45": [15, 45]}
+HOURS = {"*": range(24), "*/2": range(0, 24, 2), "*/3": range(0, 24, 3), "1": [1], "2": [2], "0-2": [0, 1, 2]}
+
+
+@pytest.mark.parametrize(("zone", "start"), CHANGES)
+def test_a_schedule_with_a_star_fires_at_each_minute_that_shows_its_time(zone: str, start: str) -> None:
+    begin = utc(start)
+    shown = [(at := begin + timedelta(minutes=minute), at.astimezone(ZoneInfo(zone))) for minute in range(1, 16 * 60)]
+    for minute, hour in product(MINUTES, HOURS):
+        if minute.startswith("*") or hour.startswith("*"):
+            right = [at for at, local in shown if local.minute in MINUTES[minute] and local.hour in HOURS[hour]]
+            expected = [f"{at:%m-%dT%H:%M}" for at in right]
+            assert occurrences(Schedule(f"{minute} {hour} * * *", zone), begin, len(right)) == expected

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from durable_timer.errors import GroupError, GroupIdConflict, ShardsMismatch
 from durable_timer.groups.documents import Problem
 from durable_timer.groups.manifests import LoadedManifest, raise_problems
-from durable_timer.models.group import Group, GroupRegistration
+from durable_timer.models.group import Group, GroupRegistration, GroupState
 from durable_timer.stores.base import Store
 
 
@@ -19,8 +19,8 @@ async def apply_groups(store: Store, manifests: Sequence[LoadedManifest], store_
 
     Raises:
         ManifestError: A manifest names another store than `store_name`, before anything is written; or the store
-            refuses groups (another owner, another shard count, a purge under way), while the others are registered.
-            Each is named with file, line and field.
+            refuses groups (another owner, another shard count, a purge under way) or an active one would change its
+            pool, while the others are registered. Each is named with file, line and field.
         StoreUnavailable: The store did not answer; some groups may be registered.
     """
     raise_problems(_elsewhere(manifests, store_name))
@@ -28,8 +28,12 @@ async def apply_groups(store: Store, manifests: Sequence[LoadedManifest], store_
     groups: list[Group] = []
     problems: list[Problem] = []
     for one in manifests:
+        row = present.get(one.manifest.group_id)
+        if row is not None and _moves_pool(one, row):
+            problems.append(one.document.problem(("spec", "executorPool"), f"must stay {row.pool!r}; it never changes"))
+            continue
         try:
-            groups.append(await store.register_group(_registration(one, present.get(one.manifest.group_id))))
+            groups.append(await store.register_group(_registration(one, row)))
         except GroupError as error:
             problems.append(_refused(one, error))
     raise_problems(problems)
@@ -42,6 +46,12 @@ def _elsewhere(manifests: Sequence[LoadedManifest], store_name: str) -> list[Pro
         for one in manifests
         if one.manifest.spec.store != store_name
     ]
+
+
+def _moves_pool(one: LoadedManifest, row: Group) -> bool:
+    """Whether shards would leave a pool whose members still own them, and which would then no longer see them."""
+    active = row.state is GroupState.ACTIVE and row.owner == one.owner
+    return active and row.pool != one.manifest.spec.executor_pool
 
 
 def _registration(one: LoadedManifest, present: Group | None) -> GroupRegistration:

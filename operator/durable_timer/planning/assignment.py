@@ -10,7 +10,8 @@ joins receives its number and nothing else moves; the shards of one that went ar
 Evenness within each group comes third, and decides which shards move and where to: first each shard without a holder
 goes to the member that has the fewest of its group (of these, the one furthest below its number); then members above
 their number give to members below, beginning where that evens a group out most. So a group's shards lie evenly where
-balance and movement leave the choice; they are never moved for evenness alone.
+balance and movement leave the choice. They are never moved for evenness alone: from an even state one join or departure
+leaves nobody with more than one above the ceiling of the group's part, a long history may leave somebody with a few.
 
 A pinned shard (one whose assigned member lives) does not move, whatever the balance; the others are spread around it.
 """

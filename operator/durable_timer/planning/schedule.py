@@ -4,7 +4,8 @@ The notation is cronsim's (that of Debian's cron, with `L` and `#`), seconds and
 changes of clock, too: a schedule whose minute and hour fields both name fixed values fires once for each of them; what
 falls into the hour that is skipped fires when that hour is over, what falls into the hour that comes twice fires in the
 first. A schedule whose minute or hour field begins with `*` follows the clock as it shows: nothing in the hour that is
-skipped, and the hour that comes twice is gone through twice.
+skipped, and the hour that comes twice is gone through twice. One zone is known to suffer: where clocks change by half an
+hour (Australia/Lord_Howe), such a schedule may leave out what falls within two hours after the change.
 """
 
 from __future__ import annotations
