@@ -14,12 +14,36 @@ from durable_timer.planning import transitions
 from durable_timer.stores.sql.documents import instant_to_micros
 from durable_timer.stores.sql.rows import TIMER_COLUMNS
 from durable_timer.stores.sqlite.statements import CODEC, TIMER, portions, rewrite, rows_of
-from durable_timer.stores.sqlite.threads import Transaction
+from durable_timer.stores.sqlite.transaction import Transaction
 
 Request = tuple[Sequence[NewTimer], IfExists]
 
 _PORTION: Final = 64
 """Rows of an INSERT at most. Each statement hands the interpreter's lock over: few and long ones disturb least."""
+
+
+_PIECE: Final = 256
+"""The weight of what a create writes in one transaction, for which others wait."""
+
+_PAGE: Final = 4096
+"""Bytes of a payload that weigh as much as a row."""
+
+
+def weight(timers: Sequence[NewTimer]) -> int:
+    """Roughly how many rows' worth of writing it is."""
+    return sum(1 + len(new.payload or b"") // _PAGE for new in timers)
+
+
+def pieces(timers: Sequence[NewTimer]) -> list[tuple[Sequence[NewTimer], int]]:
+    """Cuts a large create where that keeps transactions short: pieces in order, each with its weight."""
+    cut: list[tuple[Sequence[NewTimer], int]] = []
+    begin = heavy = 0
+    for end, new in enumerate(timers, 1):
+        heavy += weight((new,))
+        if heavy >= _PIECE or end == len(timers):
+            cut.append((timers[begin:end], heavy))
+            begin, heavy = end, 0
+    return cut
 
 
 @cache

@@ -13,7 +13,7 @@ from durable_timer.models.group import Group, GroupRegistration, GroupState, spe
 from durable_timer.stores.sql.documents import instant_to_micros
 from durable_timer.stores.sql.rows import GROUP_COLUMNS, GROUP_STATE_CODES
 from durable_timer.stores.sqlite.statements import CODEC, value
-from durable_timer.stores.sqlite.threads import Transaction
+from durable_timer.stores.sqlite.transaction import Transaction
 
 _EMPTY_FOR: Final = timedelta(minutes=1)
 """How long a group must have been empty before its shard count may change."""

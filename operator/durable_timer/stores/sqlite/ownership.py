@@ -12,7 +12,7 @@ from durable_timer.stores.sql.documents import drains_from_json, drains_to_json,
 from durable_timer.stores.sql.rows import MEMBER_COLUMNS, SHARD_COLUMNS, member, shard
 from durable_timer.stores.sqlite.groups import note_shard_writes
 from durable_timer.stores.sqlite.statements import json, value
-from durable_timer.stores.sqlite.threads import Transaction
+from durable_timer.stores.sqlite.transaction import Transaction
 
 _DEAD_ROWS_KEPT: Final = timedelta(minutes=10)
 

@@ -10,7 +10,7 @@ import orjson
 from durable_timer.models.outcome import Outcome, OutcomeKind
 from durable_timer.stores.sql.documents import instant_to_micros, to_micros
 from durable_timer.stores.sqlite.statements import delete_rows, json
-from durable_timer.stores.sqlite.threads import Transaction
+from durable_timer.stores.sqlite.transaction import Transaction
 
 MATCHING: Final = """
     SELECT json_group_array(json_array(asked.key, row.rowid, row.cancel_requested, row.managed_by IS NULL))

@@ -11,7 +11,7 @@ from durable_timer.models.ownership import Claim
 from durable_timer.stores.base import Swept
 from durable_timer.stores.sql.documents import drains_from_json, from_micros, instant_to_micros, to_micros
 from durable_timer.stores.sqlite.statements import delete_rows, json
-from durable_timer.stores.sqlite.threads import Transaction
+from durable_timer.stores.sqlite.transaction import Transaction
 
 _OVERDUE: Final = """
     SELECT row.rowid, row.group_id, row.shard, row.run, row.taken_epoch, row.cancel_requested, claimed.epoch,

@@ -14,7 +14,7 @@ from durable_timer.stores.base import TakeGroup, Taken
 from durable_timer.stores.sql.documents import to_micros
 from durable_timer.stores.sql.rows import TAKEN_COLUMNS
 from durable_timer.stores.sqlite.statements import CODEC, json
-from durable_timer.stores.sqlite.threads import Transaction
+from durable_timer.stores.sqlite.transaction import Transaction
 
 _SHARD_LEAST: Final = 8
 """A take may bring at least so many of each shard, however many it names."""

@@ -11,7 +11,7 @@ from durable_timer.models.timer import Suspension, Timer, TimerChange, TimerStat
 from durable_timer.planning import transitions
 from durable_timer.stores.sql.documents import instant_to_micros, to_micros
 from durable_timer.stores.sqlite.statements import json, rewrite, rows_of
-from durable_timer.stores.sqlite.threads import Transaction
+from durable_timer.stores.sqlite.transaction import Transaction
 
 Verb = Callable[[Timer | None, Target, datetime], Timer | Refusal]
 
