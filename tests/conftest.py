@@ -5,6 +5,7 @@ import signal
 from collections.abc import Generator, Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.support.postgres import EmbeddedPostgres, new_database
 
@@ -12,8 +13,10 @@ SERVER = "DURABLE_TIMER_TEST_POSTGRESQL"
 
 
 def pytest_configure() -> None:
-    """Lets SIGTERM end a run as Ctrl-C does, so that the fixtures end what they started."""
+    """Lets SIGTERM end a run as Ctrl-C does, so that the fixtures end what they started; sets hypothesis up."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    settings.register_profile("house", deadline=None)  # a busy machine is no failure
+    settings.load_profile("house")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -93,6 +93,7 @@ OUTCOMES: list[tuple[Answer | NoAnswer, Verdict]] = [
     (NoAnswer(SendError.TIMEOUT, "after 10s"), Retry("TIMEOUT: after 10s")),
     (NoAnswer(SendError.NO_CONNECTION), Retry("NO_CONNECTION")),
     (NoAnswer(SendError.TARGET_DENIED, "127.0.0.1"), Failed("TARGET_DENIED: 127.0.0.1")),
+    (NoAnswer(SendError.INVALID_REQUEST), Failed("INVALID_REQUEST")),
     (Answer(410), Failed("HTTP 410", ends_schedule=True)),
     (Answer(400, b'{"ok": false, "nextExecuteAt": "2026-01-02T00:00:00Z"}'),
      Failed('HTTP 400: {"ok": false, "nextExecuteAt": "2026-01-02T00:00:00Z"}')),

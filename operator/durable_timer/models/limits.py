@@ -8,9 +8,6 @@ from typing import Final
 GROUP_ID_MAX: Final = 63
 """Characters of a group id, which is a DNS label."""
 
-TIMER_ID_MAX: Final = 255
-"""Characters of a timer id."""
-
 SHARDS_DEFAULT: Final = 16
 """Shards of a group that does not say."""
 
@@ -29,9 +26,6 @@ POOL_DEFAULT: Final = "default"
 FUTURE_MAX: Final = timedelta(days=36_525)
 """How far ahead of the store's now an `executeAt` or a `nextExecuteAt` may lie: 100 years."""
 
-DELAY_MIN: Final = timedelta(0)
-"""Shortest `delay`."""
-
 DELAY_MAX: Final = timedelta(hours=99_999)
 """Longest `delay`, and the longest duration there is in this project's notation."""
 
@@ -46,9 +40,6 @@ PAYLOAD_MAX_BYTES_MIN: Final = 1024
 
 PAYLOAD_MAX_BYTES_MAX: Final = 1024 * 1024
 """Greatest value of `payload.maxBytes`."""
-
-RESOURCE_PAYLOAD_MAX_BYTES: Final = 64 * 1024
-"""Largest payload of a Timer resource, where its group allows as much."""
 
 PAYLOAD_SCHEMA_MAX_BYTES: Final = 64 * 1024
 """Largest `payload.schema`, as compact JSON in UTF-8."""
