@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
-STORE ?= sqlite
+STORE ?= postgresql
 SEEDS ?= 5000
 ARGS ?=
 BIN := .venv/bin
