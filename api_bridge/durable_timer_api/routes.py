@@ -18,7 +18,7 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 class Operation(NamedTuple):
-    """One row of the table; the two verbs on one timer share a route, so `name` may be two operationIds."""
+    """One row of the table; `name` is the operationId."""
 
     name: str
     method: str
@@ -56,7 +56,8 @@ def operations(handlers: Handlers) -> list[Operation]:
         Operation("putTimer", "PUT", _TIMER, changing.put),
         Operation("patchTimer", "PATCH", _TIMER, changing.put),
         Operation("deleteTimer", "DELETE", _TIMER, changing.delete),
-        Operation("runTimer|redriveTimer", "POST", _TIMER, changing.act),
+        Operation("runTimer", "POST", f"{_TIMER}:run", changing.run),
+        Operation("redriveTimer", "POST", f"{_TIMER}:redrive", changing.redrive),
         Operation("listGroups", "GET", _GROUPS, groups.list),
         Operation("getGroup", "GET", _GROUP, groups.get),
         Operation("livez", "GET", "/livez", service.livez),

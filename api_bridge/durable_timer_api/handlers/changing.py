@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -24,6 +25,9 @@ from durable_timer_api.requests import choice, if_match, json_object, query
 _DELETE_PARAMETERS: Final = frozenset({"whenRunning"})
 _TRIES: Final = 5
 """How often a change that compares the payload first is begun, while others keep changing the timer."""
+
+
+_Verb = Callable[[str, Sequence[Target]], Awaitable[list[WriteResult]]]
 
 
 class Changing:
@@ -69,24 +73,21 @@ class Changing:
             raise _refused(result.refusal, served, timer_id, result.timer)
         return web.Response(status=202 if result.status is DeleteStatus.STOPPING else 204)
 
-    async def act(self, request: web.Request) -> web.Response:
-        """The operations runTimer and redriveTimer: the verb is what follows the last colon."""
-        address = request.match_info["timerId"]
-        timer_id, colon, verb = address.rpartition(":")
-        if not colon:
-            raise Problem(
-                Code.METHOD_NOT_ALLOWED, "POST takes a verb, as in :run", headers={"Allow": "GET,PUT,PATCH,DELETE"}
-            )
-        if verb not in {"run", "redrive"}:
-            raise Problem(Code.NOT_FOUND, f'there is no verb "{verb[:100]}"; there are run and redrive')
-        served = await self._groups.get(request.match_info["groupId"])
-        _require_id(timer_id)
+    async def run(self, request: web.Request) -> web.Response:
+        """The operation runTimer."""
+        served, timer_id = await self._addressed(request)
+        return await self._acted(request, served, timer_id, served.door.store.run)
+
+    async def redrive(self, request: web.Request) -> web.Response:
+        """The operation redriveTimer."""
+        served, timer_id = await self._addressed(request)
+        return await self._acted(request, served, timer_id, served.door.store.redrive)
+
+    async def _acted(self, request: web.Request, served: ServedGroup, timer_id: str, verb: _Verb) -> web.Response:
         query(request, ())
         target = Target(timer_id, if_match(request))
         await _require_writable(served, target)
-        store = served.door.store
-        call = store.run if verb == "run" else store.redrive
-        (result,) = await call(served.group.group_id, [target])
+        (result,) = await verb(served.group.group_id, [target])
         if result.refusal is not None or result.timer is None:
             raise _refused(result.refusal or Refusal.NOT_FOUND, served, timer_id, result.timer)
         return timer_response(result.timer)
@@ -94,15 +95,11 @@ class Changing:
     async def _addressed(self, request: web.Request) -> tuple[ServedGroup, str]:
         served = await self._groups.get(request.match_info["groupId"])
         timer_id = request.match_info["timerId"]
-        _require_id(timer_id)
+        try:
+            check_timer_id(timer_id)
+        except ValueError as error:
+            raise invalid([Wrong(str(error), parameter="timerId")]) from None
         return served, timer_id
-
-
-def _require_id(timer_id: str) -> None:
-    try:
-        check_timer_id(timer_id)
-    except ValueError as error:
-        raise invalid([Wrong(str(error), parameter="timerId")]) from None
 
 
 async def _get(served: ServedGroup, timer_id: str) -> Timer | None:
