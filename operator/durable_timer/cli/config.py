@@ -47,7 +47,13 @@ def validate(settings: Settings) -> None:
     Example:
       durable-timer config validate --config durable-timer.yaml --groups groups/
     """
+    click.echo(f"The settings are valid{_and_groups(settings)}.")
+
+
+def _and_groups(settings: Settings) -> str:
     from durable_timer.groups.manifests import load_manifests
 
-    count = len(load_manifests(settings.groups)) if settings.groups is not None else 0
-    click.echo(f"The settings are valid{f', and so are {count} groups' if settings.groups is not None else ''}.")
+    if settings.groups is None:
+        return ""
+    count = len(load_manifests(settings.groups))
+    return ", and so is 1 group" if count == 1 else f", and so are {count} groups"

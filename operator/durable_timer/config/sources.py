@@ -17,6 +17,7 @@ from pydantic_settings.exceptions import SettingsError
 from durable_timer.config.settings import Settings
 from durable_timer.errors import ConfigError
 from durable_timer.logs import masked
+from durable_timer.models.group import DNS_LABEL_PATTERN
 
 Tree = dict[str, JsonValue]
 Flags = Mapping[str, str | None]
@@ -181,6 +182,10 @@ def _rule(details: ErrorDetails) -> str:
             return f"must be at most {context['le']}"
         case "enum":
             return f"must be {context['expected']}"
+        case "string_too_long":
+            return f"must have at most {context['max_length']} characters"
+        case "string_pattern_mismatch" if context["pattern"] == DNS_LABEL_PATTERN:
+            return "must be a DNS label (lower-case letters, digits and, inside, hyphens)"
         case "string_pattern_mismatch":
             return f"must match {context['pattern']}"
         case _:
