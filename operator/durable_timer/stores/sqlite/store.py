@@ -158,9 +158,7 @@ class SqliteStore:
     # The engine's
 
     async def take_due(self, groups: Sequence[TakeGroup], me: str, ahead: timedelta, run: int) -> Taken:
-        taken = await self._writer.write_urgently(takes.take_due, groups, me, ahead, run)
-        takes.bring_forward(taken, self._clock.now())
-        return taken
+        return await self._writer.write_urgently(takes.take_due, groups, me, ahead, run)
 
     async def settle(self, outcomes: Sequence[Outcome]) -> builtins.list[bool]:
         return await self._writer.write_jointly(settles.settle, outcomes, urgent=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 import orjson
@@ -77,19 +77,6 @@ def take_due(transaction: Transaction, groups: Sequence[TakeGroup], me: str, ahe
             timers += _mark(transaction, rows, run)
         next_due.append(_next_due(transaction, scope, len(group.shards)))
     return Taken(timers, next_due, transaction.now)
-
-
-def bring_forward(taken: Taken, now: datetime) -> None:
-    """Counts an answer's durations from when it arrived: the commit's time is no lateness. Never back."""
-    passed = (now - taken.now).total_seconds()
-    if passed <= 0:
-        return
-    taken.now = now
-    for timer in taken.timers:
-        timer.remaining -= passed
-        if timer.first_attempt_age is not None:
-            timer.first_attempt_age += passed
-    taken.next_due = [[None if due is None else due - passed for due in dues] for dues in taken.next_due]
 
 
 def _oldest(transaction: Transaction, group: TakeGroup, scope: dict[str, str], until: int) -> list[int]:
