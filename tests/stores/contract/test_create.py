@@ -22,7 +22,7 @@ from durable_timer.models.timer import (
     Timer,
     TimerState,
 )
-from tests.stores.contract.world import LATER, SECOND, Executor, World, fingerprint
+from tests.stores.contract.world import LATER, SECOND, Executor, World, fingerprint, unset
 
 CREATED, IDENTICAL, REPLACED, CONFLICT, EXECUTING = CreateStatus
 EVERYTHING = {
@@ -74,9 +74,9 @@ async def test_what_is_unset_stays_unset(world: World, executor: Executor) -> No
     await world.results(asked)
     row = await world.row("t")
     assert (row.payload, row.content_type, row.headers, row.schedule, row.retry_policy) == (None, None, (), None, None)
-    assert row.callback_method is row.callback_format is row.callback_timeout is row.starting_deadline is None
-    assert row.managed_by is row.traceparent is row.first_attempt_at is row.taken_at is row.executed_at is None
-    assert row.last_error is row.last_status is row.last_run_at is row.last_outcome is row.run is None
+    assert unset(row, "callback_method", "callback_format", "callback_timeout", "starting_deadline", "managed_by")
+    assert unset(row, "traceparent", "first_attempt_at", "taken_at", "taken_epoch", "executed_at", "run")
+    assert unset(row, "last_error", "last_status", "last_run_at", "last_outcome")
     assert not row.labels
     assert not row.cancel_requested
     taken = await executor.take_one()

@@ -1,17 +1,18 @@
 """Settle: what each outcome writes, and that the run token alone decides."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from durable_timer.models.outcome import OutcomeKind
 from durable_timer.models.results import Target, WhenRunning
 from durable_timer.models.timer import LastOutcome, ManagedBy, Schedule, TakenTimer, TimerState
-from tests.stores.contract.world import LATER, NOW, SECOND, Executor, World, new_run, outcome
+from tests.stores.contract.world import LATER, NOW, SECOND, Executor, World, new_run, outcome, unset
 from tests.support.waiting import eventually
 
 COMPLETED, FAILED, RETRY, DEFERRED, NEXT = OutcomeKind
-ALL = {
+ALL: dict[OutcomeKind, dict[str, Any]] = {
     COMPLETED: {"attempt": 1},
     FAILED: {"attempt": 1},
     RETRY: {"attempt": 1, "delay": SECOND},
@@ -113,7 +114,7 @@ class TestKinds:
         assert (row.execute_at, row.due_at, row.uid) == (at, at, created.uid)
         assert (row.last_outcome, row.last_error, row.last_status) == (LastOutcome.FAILED, "no", 500)
         assert (row.last_run_at, row.executed_at) == (row.updated_at, None)
-        assert row.first_attempt_at is row.taken_at is row.run is row.taken_epoch is None
+        assert unset(row, "first_attempt_at", "taken_at", "run", "taken_epoch")
 
     async def test_next_in_the_past_keeps_its_promise_and_is_due_now(self, world: World, executor: Executor) -> None:
         await world.create("t")
@@ -244,10 +245,7 @@ async def test_five_hundred_outcomes_in_one_call(world: World, executor: Executo
 
 
 async def test_groups_mix_in_one_call(world: World, other: World, executor: Executor) -> None:
-    if world.store.capabilities.exclusive:
-        me = Executor(other, other.store, executor.me, await other.claim(executor.me))
-    else:
-        me = await other.executor()
+    me = Executor(other, other.store, executor.me, await other.claim(executor.me))
     await world.create("t")
     await other.create("t")
     ours, theirs = await executor.take_one(), await me.take_one()

@@ -9,7 +9,7 @@ import pytest
 from durable_timer.models.outcome import OutcomeKind
 from durable_timer.models.results import CreateStatus, DeleteStatus, IfExists, Refusal, Target, Version, WhenRunning
 from durable_timer.models.timer import ManagedBy, Suspension, Timer, TimerChange, TimerState
-from tests.stores.contract.world import LATER, Executor, World, fingerprint
+from tests.stores.contract.world import LATER, Executor, World, fingerprint, unset
 
 Answer = CreateStatus | DeleteStatus | Refusal | None
 Check = Callable[[Timer, Timer | None], None]
@@ -84,7 +84,7 @@ def stopping(before: Timer, after: Timer | None) -> None:
 def new_occurrence(before: Timer, after: Timer | None) -> Timer:
     row = written(before, after)
     assert (row.state, row.occurrence, row.attempt) == (PENDING, before.occurrence + 1, 0)
-    assert row.run is row.taken_at is row.first_attempt_at is row.executed_at is row.taken_epoch is None
+    assert unset(row, "run", "taken_at", "first_attempt_at", "executed_at", "taken_epoch")
     return row
 
 
@@ -93,7 +93,7 @@ def replaced(before: Timer, after: Timer | None) -> None:
     assert row.callback_url == "http://other.example/"
     assert row.fingerprint == fingerprint(f"{row.timer_id} other")
     assert row.execute_at == row.due_at >= before.updated_at + LATER * 3
-    assert row.last_error is row.last_status is row.last_outcome is row.last_run_at is None
+    assert unset(row, "last_error", "last_status", "last_outcome", "last_run_at")
 
 
 def moved(before: Timer, after: Timer | None) -> None:

@@ -1,6 +1,7 @@
 """PUT and PATCH: one merge, new times, schedules, suspension."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -25,10 +26,10 @@ YEARLY = Schedule("0 0 1 1 *")
 EACH_MINUTE = Schedule("* * * * *")
 
 
-async def change(world: World, timer_id: str = "t", **fields: object) -> Timer:
-    result = await world.store.update(world.group_id, Target(timer_id), TimerChange(**fields))  # type: ignore[arg-type]
+async def change(world: World, **fields: Any) -> Timer:
+    result = await world.store.update(world.group_id, Target("t"), TimerChange(**fields))
     assert result.refusal is None
-    row = await world.row(timer_id)
+    row = await world.row("t")
     assert result.timer == row
     return row
 
@@ -37,7 +38,7 @@ def next_new_year(now: datetime) -> datetime:
     return now.replace(year=now.year + 1, month=1, day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
-NEW_VALUES = {
+NEW_VALUES: dict[str, Any] = {
     "callback_url": "http://other.example/",
     "callback_method": CallbackMethod.GET,
     "callback_format": CallbackFormat.RAW,
@@ -65,7 +66,7 @@ class TestMerge:
     async def test_none_restores_the_default(self, world: World) -> None:
         await world.create("t", delay=LATER, payload=b"x", content_type="text/plain", **NEW_VALUES)
         names = [name for name in NEW_VALUES if name not in {"callback_url", "headers"}]
-        row = await change(world, payload=None, content_type=None, headers=(), **dict.fromkeys(names))
+        row = await change(world, payload=None, content_type=None, headers=(), **dict.fromkeys(names, None))
         assert (row.payload, row.content_type, row.headers) == (None, None, ())
         assert [getattr(row, name) or None for name in names] == [None] * len(names)
 

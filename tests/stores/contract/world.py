@@ -15,7 +15,7 @@ from durable_timer.models.ownership import Claim, Member, MemberReport, Shard
 from durable_timer.models.results import CreateResult, IfExists
 from durable_timer.models.timer import NewTimer, TakenTimer, Timer, TimerState
 from durable_timer.planning.sharding import shard_of
-from durable_timer.stores.base import Store, Swept, Taken, TakeGroup, TakeShard
+from durable_timer.stores.base import Store, Swept, TakeGroup, Taken, TakeShard
 
 NOW = timedelta(0)
 LATER = timedelta(hours=1)
@@ -32,6 +32,11 @@ def new_run() -> int:
 
 def unique(word: str) -> str:
     return f"{word}-{uuid.uuid4().hex[:12]}"
+
+
+def unset(row: object, *names: str) -> bool:
+    """Whether all these fields are None."""
+    return all(getattr(row, name) is None for name in names)
 
 
 def fingerprint(text: str) -> bytes:
@@ -54,7 +59,7 @@ class World:
     # Groups and members
 
     def registration(self, **fields: Any) -> GroupRegistration:
-        said = {
+        said: dict[str, Any] = {
             "group_id": self.group_id,
             "owner": self.owner,
             "shards": self.shards,
@@ -106,7 +111,7 @@ class World:
 
     def new(self, timer_id: str, **fields: Any) -> NewTimer:
         """A create, due now unless `execute_at` or `delay` say otherwise; its fingerprint is of the id and `says`."""
-        said = {
+        said: dict[str, Any] = {
             "group_id": self.group_id,
             "shard": shard_of(timer_id, self.shards),
             "callback_url": "http://target.example/hook",

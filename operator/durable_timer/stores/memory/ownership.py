@@ -76,7 +76,8 @@ def release(db: MemoryDatabase, claims: Sequence[Claim], me: str, until: timedel
         drain = Drain(row.epoch, me, db.now() + until)
         db.put_shard(replace(row, owner=None, drains=(*row.drains, drain)))
         db.wake(row.group_id, [row.shard])
-    return [ShardKey(item.group_id, item.shard) in owned for item in claims]
+    released = {(row.key, row.epoch) for row in owned.values()}
+    return [(ShardKey(item.group_id, item.shard), item.epoch) in released for item in claims]
 
 
 def raise_term(db: MemoryDatabase, pool: str) -> int:

@@ -1,5 +1,4 @@
 """The contract over the tables: each call waits, commits at one instant, waits again."""
-# ruff: noqa: D102 - the methods are documented in stores.base.Store
 
 from __future__ import annotations
 
