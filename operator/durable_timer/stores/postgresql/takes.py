@@ -1,0 +1,142 @@
+"""The engine's calls: take, settle, sweep, retention."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+from durable_timer.models.outcome import Outcome
+from durable_timer.models.ownership import Claim
+from durable_timer.models.timer import TakenTimer
+from durable_timer.stores.base import Swept, TakeGroup, Taken
+from durable_timer.stores.postgresql import statements
+from durable_timer.stores.postgresql.connections import Connections
+from durable_timer.stores.postgresql.keyed import CODEC, claim_columns
+from durable_timer.stores.sql import documents
+from durable_timer.stores.sql.rows import OUTCOME_CODES, TAKEN_COLUMNS
+
+_VALUES: Final = len(TAKEN_COLUMNS) + 3
+_LEAST_IN_SHARD: Final = 8
+_COMPLETED: Final = 2
+_FAILED: Final = 3
+_ROUNDS: Final = 2
+
+
+class Takes:
+    """`take_due`, `settle`, `sweep`, `longest_running` and `purge` of `Store`."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    async def take_due(self, groups: Sequence[TakeGroup], me: str, ahead: timedelta, run: int) -> Taken:
+        """See `Store.take_due`. At most twice limit ÷ shards (at least 8) of a shard."""
+        # In key order: the shard rows are locked so, as by claims and releases.
+        named = sorted(
+            (group.group_id, shard.shard, place, index, shard, group)
+            for place, group in enumerate(groups)
+            for index, shard in enumerate(group.shards)
+        )
+        head, *rows = await self._connections.fetch(
+            statements.TAKE,
+            [group_id for group_id, *_ in named],
+            [number for _, number, *_ in named],
+            [shard.epoch for *_, shard, _ in named],
+            [shard.floor for *_, shard, _ in named],
+            [max(_LEAST_IN_SHARD, -(-2 * group.limit // len(group.shards))) for *_, group in named],
+            [place for _, _, place, *_ in named],
+            [group.limit for *_, group in named],
+            me,
+            ahead,
+            run,
+        )
+        timers = [CODEC.taken(row[:_VALUES]) for row in rows]
+        timers.sort(key=lambda timer: timer.due_at)
+        now, next_due, chosen = head[_VALUES:]
+        if len(timers) < sum(chosen):
+            _count_missed(named, chosen, timers, next_due)
+        answer: list[list[float | None]] = [[None] * len(group.shards) for group in groups]
+        for (_, _, place, index, *_), seconds in zip(named, next_due, strict=True):
+            answer[place][index] = seconds
+        return Taken(timers, answer, now)
+
+    async def settle(self, outcomes: Sequence[Outcome]) -> list[bool]:
+        """See `Store.settle`. One statement for a batch that leaves no row behind, or deletes all its rows.
+
+        An outcome that the first statement does not apply has no such run, or a row that is to go (or is not, after
+        all); the second statement tells. Each outcome stands for itself, so no transaction spans them.
+        """
+        applied = [False] * len(outcomes)
+        waiting = sorted(range(len(outcomes)), key=lambda place: (outcomes[place].group_id, outcomes[place].timer_id))
+        forgotten = bool(waiting) and all(outcome.forget for outcome in outcomes)
+        order = (
+            (statements.SETTLE_GONE, statements.SETTLE) if forgotten else (statements.SETTLE, statements.SETTLE_GONE)
+        )
+        for statement in order * _ROUNDS:
+            if not waiting:
+                break
+            [[done]] = await self._connections.fetch(statement, *_columns([outcomes[place] for place in waiting]))
+            settled = waiting if done is None else [waiting[place] for place in done]
+            for place in settled:
+                applied[place] = True
+            waiting = [place for place in waiting if not applied[place]]
+        return applied
+
+    async def sweep(
+        self, claims: Sequence[Claim], me: str, held: Collection[int], own_age: timedelta, limit: int
+    ) -> Swept:
+        """See `Store.sweep`."""
+        *kept, (_, _, cancelled) = await self._connections.fetch(
+            statements.SWEEP, *claim_columns(claims), me, list(held), own_age, limit
+        )
+        return Swept({(group_id, shard): count for group_id, shard, count in kept}, cancelled)
+
+    async def longest_running(self, claims: Sequence[Claim]) -> dict[tuple[str, int], timedelta]:
+        """See `Store.longest_running`."""
+        rows = await self._connections.fetch(statements.LONGEST_RUNNING, *claim_columns(claims))
+        return {(group_id, shard): documents.from_micros(longest) for group_id, shard, longest in rows}
+
+    async def purge(self, group_id: str, completed_for: timedelta, failed_for: timedelta, limit: int) -> int:
+        """See `Store.purge`."""
+        [[gone]] = await self._connections.fetch(statements.PURGE, group_id, _COMPLETED, completed_for, limit)
+        if gone < limit:
+            [[failed]] = await self._connections.fetch(statements.PURGE, group_id, _FAILED, failed_for, limit - gone)
+            gone += failed
+        return int(gone)
+
+
+def _count_missed(
+    named: Sequence[tuple[Any, ...]], chosen: Sequence[int], timers: Sequence[TakenTimer], next_due: list[float | None]
+) -> None:
+    """A timer that was chosen and not taken (another writer has it) may be due still: its shard says so."""
+    taken = Counter((timer.group_id, timer.shard) for timer in timers)
+    for place, (group_id, shard, *_) in enumerate(named):
+        if taken[group_id, shard] < chosen[place]:
+            next_due[place] = 0.0
+
+
+def _columns(outcomes: Sequence[Outcome]) -> list[Sequence[Any]]:
+    """The arrays of SETTLE and SETTLE_GONE. PostgreSQL's text holds no NUL, which an error's text may have."""
+    return list(
+        zip(
+            *(
+                (
+                    outcome.group_id,
+                    outcome.timer_id,
+                    outcome.run,
+                    OUTCOME_CODES[outcome.kind],
+                    outcome.attempt,
+                    documents.to_micros(outcome.began),
+                    documents.to_micros(outcome.delay),
+                    outcome.at,
+                    None if outcome.last_outcome is None else outcome.last_outcome.value,
+                    None if outcome.last_error is None else outcome.last_error.replace("\0", "\ufffd"),
+                    outcome.last_status,
+                    outcome.forget,
+                )
+                for outcome in outcomes
+            ),
+            strict=True,
+        )
+    )
