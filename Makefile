@@ -9,7 +9,7 @@ SEEDS ?= 5000
 ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.complete
-TYPED := operator api_bridge tests $(wildcard bench)
+TYPED := operator api_bridge tests $(wildcard bench docs)
 
 ##@ Use it
 .PHONY: help
