@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from durable_timer.models.page import Counts
 from durable_timer.stores.sql.documents import instant_from_micros, instant_to_micros
-from durable_timer.stores.sqlite.statements import QUEUED_SHARDS, value
+from durable_timer.stores.sqlite.statements import FIRST, LAST, QUEUED_SHARDS, value
 
 EXACT: Final = 10_000
 """Rows of a state that are counted one by one."""
@@ -18,7 +18,6 @@ _SAMPLE: Final = 50_000
 """Rows of one shard that are counted one by one, where the group has more than EXACT."""
 
 _QUEUED: Final = "group_id = ? AND shard = ? AND state = 0 AND suspended <> 1 AND due_at <= ?"
-_EVER: Final = 2**63 - 1
 
 
 class _Count(NamedTuple):
@@ -30,7 +29,7 @@ def counts(connection: sqlite3.Connection, group_id: str, now: datetime) -> Coun
     """See `stores.base.Store.counts`."""
     micros = instant_to_micros(now)
     shards = [row[0] for row in connection.execute(QUEUED_SHARDS, (group_id,)).fetchall()]
-    queued = _queued(connection, group_id, shards, _EVER)
+    queued = _queued(connection, group_id, shards, LAST)
     suspended = _upto(connection, "group_id = ? AND state = 0 AND suspended = 1", (group_id,), EXACT)
     pending = queued.rows + suspended
     running = _upto(connection, "group_id = ? AND state = 1", (group_id,), EXACT)
@@ -84,12 +83,13 @@ def _oldest(connection: sqlite3.Connection, group_id: str, shards: Sequence[int]
 
 def _finished(connection: sqlite3.Connection, group_id: str, state: int) -> _Count:
     """Rows of a finished state; beyond EXACT by how dense the first EXACT of them lie in time."""
-    where = f"group_id = ? AND state = {state} AND state >= 2"
-    rows = _upto(connection, where, (group_id,), EXACT)
+    where = "group_id = ? AND state = ? AND state >= 2 AND executed_at > ? AND executed_at < ?"
+    scope = (group_id, state, FIRST, LAST)
+    rows = _upto(connection, where, scope, EXACT)
     if rows <= EXACT:
         return _Count(rows)
     first, last, dense = (
-        value(connection, f"SELECT executed_at FROM timers WHERE {where} ORDER BY executed_at {rest}", (group_id,))
+        value(connection, f"SELECT executed_at FROM timers WHERE {where} ORDER BY executed_at {rest}", scope)
         for rest in ("LIMIT 1", "DESC LIMIT 1", f"LIMIT 1 OFFSET {EXACT}")
     )
     return _Count(max(rows, EXACT * (last - first) // max(1, dense - first)), estimated=True)

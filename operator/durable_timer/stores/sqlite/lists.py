@@ -13,7 +13,7 @@ from durable_timer.models.page import ListOrder, Page, Position, TimerFilter
 from durable_timer.models.timer import TimerState
 from durable_timer.stores.sql.documents import instant_from_micros, instant_to_micros
 from durable_timer.stores.sql.rows import STATE_CODES, TIMER_COLUMNS
-from durable_timer.stores.sqlite.statements import CODEC, QUEUED_SHARDS, TIMER, TIMER_BARE
+from durable_timer.stores.sqlite.statements import CODEC, FIRST, LAST, QUEUED_SHARDS, TIMER, TIMER_BARE
 
 _CODES: Final = {str(state): code for state, code in STATE_CODES.items()}
 _AT: Final = {
@@ -22,6 +22,10 @@ _AT: Final = {
 }
 _ID: Final = TIMER_COLUMNS.index("timer_id")
 _NAMES: Final = {ListOrder.BY_DUE: "due_at", ListOrder.BY_EXECUTED: "executed_at"}
+
+
+Key = tuple[int, str]
+"""An instant in microseconds and a timer's id."""
 
 
 class _Condition(NamedTuple):
@@ -40,7 +44,7 @@ class _Walk:
     conditions: tuple[_Condition, ...]
     source: str = "timers"
 
-    def rows(self, connection: sqlite3.Connection, after: tuple[int, str] | None, portion: int) -> Iterator[Any]:
+    def rows(self, connection: sqlite3.Connection, after: Key, portion: int) -> Iterator[Any]:
         """Rows in order, read `portion` at a time as they are asked for."""
         while True:
             found = connection.execute(*self._statement(after, portion)).fetchall()
@@ -49,16 +53,17 @@ class _Walk:
                 return
             after = self.key(found[-1])
 
-    def key(self, row: Any) -> tuple[int, str]:
-        """What rows are sorted by: an instant (none by id) and the id."""
+    def key(self, row: Any) -> Key:
+        """What rows are sorted by: an instant (0 by id) and the id."""
         return (0 if self.order is ListOrder.BY_ID else row[_AT[self.order]], row[_ID])
 
-    def _statement(self, after: tuple[int, str] | None, portion: int) -> tuple[str, list[Any]]:
-        by = "timer_id" if self.order is ListOrder.BY_ID else f"{_NAMES[self.order]}, timer_id"
-        conditions = list(self.conditions)
-        if after is not None:
-            one = self.order is ListOrder.BY_ID
-            conditions.append(_Condition("timer_id > ?", (after[1],)) if one else _Condition(f"({by}) > (?, ?)", after))
+    def _statement(self, after: Key, portion: int) -> tuple[str, list[Any]]:
+        if self.order is ListOrder.BY_ID:
+            by, position = "timer_id", _Condition("timer_id > ?", (after[1],))
+        else:
+            by = f"{_NAMES[self.order]}, timer_id"
+            position = _Condition(f"({by}) > (?, ?)", after)
+        conditions = (*self.conditions, position)
         where = " AND ".join(condition.text for condition in conditions)
         parameters = [value for condition in conditions for value in condition.parameters]
         return f"SELECT {self.columns} FROM {self.source} WHERE {where} ORDER BY {by} LIMIT ?", [*parameters, portion]
@@ -75,7 +80,7 @@ def page(
 ) -> Page:
     """See `stores.base.Store.list`."""
     walks = _walks(connection, group_id, where, TIMER if payloads else TIMER_BARE)
-    begin = None if after is None else (0 if after.at is None else instant_to_micros(after.at), after.timer_id)
+    begin = _begin(where, after)
     portion = min(limit + 1, 2 + 2 * limit // max(1, len(walks)))
     merged: Iterable[Any] = heapq.merge(
         *(walk.rows(connection, begin, portion) for walk in walks), key=walks[0].key if walks else None
@@ -83,6 +88,13 @@ def page(
     found = list(islice(merged, limit + 1))
     timers = tuple(CODEC.timer(row) for row in found[:limit])
     return Page(timers, _position(walks[0], found[limit - 1]) if len(found) > limit else None)
+
+
+def _begin(where: TimerFilter, after: Position | None) -> Key:
+    """What the page comes after; a position is never before the filter's own beginning."""
+    if after is not None:
+        return (0 if after.at is None else instant_to_micros(after.at), after.timer_id)
+    return (FIRST if where.due_from is None else instant_to_micros(where.due_from), "")
 
 
 def _position(walk: _Walk, row: Any) -> Position:
@@ -115,14 +127,13 @@ def _walks(connection: sqlite3.Connection, group_id: str, where: TimerFilter, co
 
 
 def _conditions(where: TimerFilter) -> list[_Condition]:
-    """All but the states."""
+    """All but the states and `due_from`, which is where a page begins."""
     found: list[_Condition] = []
-    if where.due_from is not None:
-        found.append(_Condition("due_at >= ?", (instant_to_micros(where.due_from),)))
     if where.due_before is not None:
         found.append(_Condition("due_at < ?", (instant_to_micros(where.due_before),)))
-    if where.executed_before is not None:
-        found.append(_Condition("executed_at < ?", (instant_to_micros(where.executed_before),)))
+    if where.executed_before is not None or where.order is ListOrder.BY_EXECUTED:
+        before = LAST if where.executed_before is None else instant_to_micros(where.executed_before)
+        found.append(_Condition("executed_at < ?", (before,)))
     if where.id_prefix:
         end = where.id_prefix[:-1] + chr(ord(where.id_prefix[-1]) + 1)
         found.append(_Condition("timer_id >= ? AND timer_id < ?", (where.id_prefix, end)))

@@ -33,6 +33,11 @@ QUEUED_SHARDS: Final = """
 """
 """The shards with something in the queue: one probe of the due index each."""
 
+FIRST: Final = -(2**63)
+LAST: Final = 2**63 - 1
+"""Before and after all instants. Finished rows are always asked for between two: without statistics, SQLite takes the
+index's `state >= 2` for a better way in than `state = ?`, unless a range follows that."""
+
 _KEYS: Final = 2
 _REWRITE: Final = (
     f"UPDATE timers SET {', '.join(f'{column} = ?' for column in TIMER_COLUMNS[_KEYS:])} "

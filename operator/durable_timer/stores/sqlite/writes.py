@@ -10,7 +10,7 @@ from durable_timer.models.results import DeleteResult, DeleteStatus, Refusal, Ta
 from durable_timer.models.timer import Suspension, Timer, TimerChange, TimerState
 from durable_timer.planning import transitions
 from durable_timer.stores.sql.documents import instant_to_micros, to_micros
-from durable_timer.stores.sqlite.statements import json, rewrite, rows_of
+from durable_timer.stores.sqlite.statements import FIRST, json, rewrite, rows_of
 from durable_timer.stores.sqlite.transaction import Transaction
 
 Verb = Callable[[Timer | None, Target, datetime], Timer | Refusal]
@@ -18,7 +18,7 @@ Verb = Callable[[Timer | None, Target, datetime], Timer | Refusal]
 PURGE: Final = """
     DELETE FROM timers WHERE rowid IN (
         SELECT rowid FROM timers
-        WHERE group_id = ? AND state = ? AND state >= 2 AND executed_at < ? AND managed_by IS NULL
+        WHERE group_id = ? AND state = ? AND state >= 2 AND executed_at > ? AND executed_at < ? AND managed_by IS NULL
         ORDER BY executed_at LIMIT ?)
 """
 """Deletes the oldest finished rows of a state, not managed."""
@@ -94,7 +94,7 @@ def purge(transaction: Transaction, group_id: str, completed_for: timedelta, fai
     for state, kept_for in ((2, completed_for), (3, failed_for)):
         if purged < limit:
             before = transaction.micros - to_micros(kept_for)
-            purged += transaction.connection.execute(PURGE, (group_id, state, before, limit - purged)).rowcount
+            purged += transaction.connection.execute(PURGE, (group_id, state, FIRST, before, limit - purged)).rowcount
     return purged
 
 
