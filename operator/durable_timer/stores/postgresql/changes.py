@@ -90,21 +90,22 @@ class Changes:
         """See `Store.delete`."""
         if not targets:
             return []
-        places = sorted(range(len(targets)), key=lambda place: targets[place].timer_id)
-        asked = [targets[place] for place in places]
-        versions = [target.if_version for target in asked]
-        [[gone]] = await self._connections.fetch(
+        first_of = {target.timer_id: place for place, target in reversed(list(enumerate(targets)))}
+        places = [first_of[timer_id] for timer_id in sorted(first_of)]
+        versions = [targets[place].if_version for place in places]
+        [[done]] = await self._connections.fetch(
             statements.DELETE,
             group_id,
-            [target.timer_id for target in asked],
+            [targets[place].timer_id for place in places],
             [None if version is None else version.uid for version in versions],
             [None if version is None else version.version for version in versions],
             managed,
         )
         results = [DeleteResult(DeleteStatus.DELETED) for _ in targets]
-        if gone is None:
+        gone = set(places if done is None else (places[place] for place in done))
+        left = [place for place in range(len(targets)) if place not in gone]
+        if not left:
             return results
-        left = sorted(set(places) - {places[place] for place in gone})
         again = await self._look_again(group_id, [targets[place] for place in left], when_running, managed=managed)
         for place, result in zip(left, again, strict=True):
             results[place] = result

@@ -161,7 +161,7 @@ ranked AS MATERIALIZED (
 ),
 fence AS MATERIALIZED (
   SELECT n.place FROM named n JOIN {_MINE}
-  WHERE n.place IN (SELECT place FROM ranked WHERE chosen) ORDER BY n.place FOR SHARE OF s
+  WHERE n.place = ANY (ARRAY(SELECT DISTINCT place FROM ranked WHERE chosen)) ORDER BY n.place FOR SHARE OF s
 ),
 held AS MATERIALIZED (
   SELECT t.ctid AS at, r.epoch FROM ranked r JOIN timers t ON t.ctid = r.at
@@ -174,15 +174,20 @@ taken AS (
   FROM held h WHERE t.ctid = h.at
   RETURNING {_columns(TAKEN_COLUMNS, "t")}, {_REMAINING} AS remaining, {_AGE} AS age, {_TOO_LATE} AS too_late
 )
-SELECT {_NO_ROW}, NULL::float8, NULL::float8, NULL::boolean, statement_timestamp() AS now,
-  ARRAY(SELECT extract(epoch FROM min(r.due_at) FILTER (WHERE NOT r.chosen) - statement_timestamp())::float8
-        FROM named n LEFT JOIN ranked r ON r.place = n.place GROUP BY n.place ORDER BY n.place) AS next_due,
-  ARRAY(SELECT count(*) FILTER (WHERE r.chosen)
-        FROM named n LEFT JOIN ranked r ON r.place = n.place GROUP BY n.place ORDER BY n.place) AS chosen
+SELECT {_NO_ROW}, NULL::float8, NULL::float8, NULL::boolean, statement_timestamp() AS now, places, next_due, chosen
+FROM (
+  SELECT array_agg(place - 1) AS places, array_agg(chosen) AS chosen,
+    array_agg(extract(epoch FROM next_due_at - statement_timestamp())::float8) AS next_due
+  FROM (
+    SELECT place, count(*) FILTER (WHERE chosen) AS chosen, min(due_at) FILTER (WHERE NOT chosen) AS next_due_at
+    FROM ranked GROUP BY place
+  ) by_shard
+) shards
 UNION ALL
-SELECT {", ".join(TAKEN_COLUMNS)}, remaining, age, too_late, NULL, NULL, NULL FROM taken
+SELECT {", ".join(TAKEN_COLUMNS)}, remaining, age, too_late, NULL, NULL, NULL, NULL FROM taken
 """
-"""Take: first a row with now, and by named shard the seconds to its next due and how many were chosen; then the timers.
+"""Take: first a row with now and, for shards with anything pending (by their place among the named ones), the seconds to
+their next due and how many timers were chosen; then the timers.
 
 `near` reads, per claimed shard, what fits its bound and one more row, whose time is the shard's next due: two descents
 of the due index and not a row beyond, however many are due or pending. Nothing is locked up to there. `ranked` applies
@@ -199,7 +204,7 @@ _OUTCOMES: Final = """unnest($1::text[], $2::text[], $3::bigint[], $4::smallint[
     $8::timestamptz[], $9::text[], $10::text[], $11::int[], $12::boolean[])
   WITH ORDINALITY AS o (group_id, timer_id, run, kind, attempt, began, delay, at, last_outcome, last_error, last_status,
     forget, place)"""
-_SETTLES: Final = "t.group_id = o.group_id AND t.timer_id = o.timer_id AND t.run = o.run AND t.state = 1"
+_SETTLES: Final = "t.group_id = o.group_id AND t.timer_id = o.timer_id AND t.run = o.run"
 _APPLIED: Final = """
 SELECT CASE WHEN count(*) < cardinality($1::text[]) THEN coalesce(array_agg(place - 1), '{}') END"""
 
@@ -258,7 +263,7 @@ found AS MATERIALIZED (
   SELECT t.ctid AS at, t.cancel_requested
   FROM mine m JOIN timers t ON t.group_id = m.group_id AND t.shard = m.shard AND t.state = 1
   WHERE t.run <> ALL ($5::bigint[])
-    AND (t.taken_epoch = m.epoch AND t.taken_at < statement_timestamp() - $6::interval
+    AND (t.taken_epoch = m.epoch AND t.updated_at < statement_timestamp() - $6::interval
       OR t.taken_epoch < m.epoch AND NOT EXISTS (
         SELECT FROM spared d WHERE d.group_id = t.group_id AND d.shard = t.shard AND d.epoch = t.taken_epoch))
   LIMIT $7::int FOR UPDATE OF t SKIP LOCKED

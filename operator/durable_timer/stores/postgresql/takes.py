@@ -53,12 +53,13 @@ class Takes:
         )
         timers = [CODEC.taken(row[:_VALUES]) for row in rows]
         timers.sort(key=lambda timer: timer.due_at)
-        now, next_due, chosen = head[_VALUES:]
-        if len(timers) < sum(chosen):
-            _count_missed(named, chosen, timers, next_due)
+        now, places, next_due, chosen = head[_VALUES:]
+        if len(timers) < sum(chosen or ()):
+            _count_missed([named[place] for place in places], chosen, timers, next_due)
         answer: list[list[float | None]] = [[None] * len(group.shards) for group in groups]
-        for (_, _, place, index, *_), seconds in zip(named, next_due, strict=True):
-            answer[place][index] = seconds
+        for place, seconds in zip(places or (), next_due or (), strict=True):
+            _, _, part, index, *_ = named[place]
+            answer[part][index] = seconds
         return Taken(timers, answer, now)
 
     async def settle(self, outcomes: Sequence[Outcome]) -> list[bool]:
