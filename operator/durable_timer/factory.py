@@ -15,9 +15,11 @@ from durable_timer.config import Settings
 from durable_timer.engine.executor import Executor
 from durable_timer.engine.http import PyreqwestDeliverer
 from durable_timer.engine.settings import EngineSettings
+from durable_timer.errors import StoreUnavailable
 from durable_timer.groups.manifests import LoadedManifest, load_manifests
 from durable_timer.groups.registration import apply_groups
 from durable_timer.health import health_app
+from durable_timer.logs import masked
 from durable_timer.metrics import Metrics
 from durable_timer.models.group import Group
 from durable_timer.models.limits import STORE_DEFAULT
@@ -65,7 +67,10 @@ class Factory:
         )
         store = observed(open_store(self._settings.store, options), self.metrics)
         try:
-            await store.migrate()
+            try:
+                await store.migrate()
+            except StoreUnavailable as error:
+                raise StoreUnavailable(f"store {masked(self._settings.store)}: {error}") from error
             yield store
         finally:
             await store.close()
