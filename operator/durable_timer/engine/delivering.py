@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from math import ceil
@@ -51,6 +51,7 @@ class Delivering:
         rng: random.Random,
         settings: EngineSettings,
         membership: Membership,
+        steady: Callable[[], bool],
         holdings: Holdings,
         deliverer: Deliverer,
         secrets: Secrets,
@@ -62,6 +63,7 @@ class Delivering:
         self._rng = rng
         self._settings = settings
         self._membership = membership
+        self._steady = steady
         self._deliverer = deliverer
         self._secrets = secrets
         self._settler = settler
@@ -96,6 +98,9 @@ class Delivering:
         """Runs the slots and reviews the targets until cancelled."""
         async with asyncio.TaskGroup() as group:
             self._group = group
+            early, self._ready = self._ready, deque()
+            for job in early:
+                self._start(job)
             while True:
                 self.turned_at = now = self._clock.monotonic()
                 self._targets.review(now)
@@ -162,8 +167,8 @@ class Delivering:
         self._settler.put(job, outcome)
 
     async def _may_send(self, job: Job) -> bool:
-        """Holds the job while the process is not trusted; whether it is still to be sent then."""
-        while not job.dropped and not self._membership.trusted():
+        """Holds the job while the process is not trusted or knows too little; whether it is still to be sent then."""
+        while not job.dropped and not self._steady():
             await self._membership.decided()
         return not job.dropped
 

@@ -72,6 +72,7 @@ class Executor:
             rng,
             settings,
             self._membership,
+            self._steady,
             self._agenda,
             metrics,
             self._accept,
@@ -79,7 +80,17 @@ class Executor:
         self._holdings = self._taking.holdings
         self._settler = Settler(store, clock, rng, settings, self._holdings, metrics, self._taking.look_within)
         self._delivering = Delivering(
-            clock, rng, settings, self._membership, self._holdings, deliverer, secrets, self._settler, tracer, metrics
+            clock,
+            rng,
+            settings,
+            self._membership,
+            self._steady,
+            self._holdings,
+            deliverer,
+            secrets,
+            self._settler,
+            tracer,
+            metrics,
         )
         self._ownership = Ownership(
             store, clock, rng, settings, self._membership, self._book, self._agenda, self._holdings, self._taking,
@@ -149,6 +160,10 @@ class Executor:
     def _woken(self, group_id: str, shards: Collection[int]) -> None:
         if not self._taking.woken(group_id, shards):
             self._membership.nudge()
+
+    def _steady(self) -> bool:
+        """Whether timers may be taken and sent: nobody can have taken over, and no pause or deletion was missed."""
+        return self._membership.trusted() and self._book.fresh(self._clock.monotonic())
 
     def _accept(self, job: Job, store_now: datetime) -> None:
         self._delivering.accept(job, store_now)

@@ -16,6 +16,9 @@ from durable_timer.stores.base import Store
 FULL_READ_EVERY: Final = 30.0
 """Seconds between two reads of all groups."""
 
+FRESH_FOR: Final = 2.5
+"""Seconds after the beginning of a read for which what it said counts."""
+
 
 @dataclass(slots=True)
 class Tokens:
@@ -129,11 +132,16 @@ class GroupBook:
         self._secrets = secrets
         self._on_change = on_change
         self._since: int | None = None
-        self._read_all_at = 0.0
+        self._read_all_at = float("-inf")
+        self._read_at = float("-inf")
         self.groups: dict[str, GroupRuntime] = {}
 
     def get(self, group_id: str) -> GroupRuntime | None:
         return self.groups.get(group_id)
+
+    def fresh(self, now: float) -> bool:
+        """Whether the groups were read lately enough to know of each pause and deletion 3 s after its write."""
+        return now - self._read_at < FRESH_FOR
 
     async def refresh(self, now: float) -> None:
         """Reads what changed. Raises: StoreUnavailable."""
@@ -142,6 +150,7 @@ class GroupBook:
         changed, newest = await self._store.groups(self._since)
         if self._since is None:
             self._read_all_at = now
+        self._read_at = now
         self._since = newest
         for group in changed:
             runtime = self.groups.get(group.group_id)

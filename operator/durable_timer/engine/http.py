@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.exceptions import BuilderError, PyreqwestError, RequestTimeoutError
+from pyreqwest.exceptions import PyreqwestError, RequestTimeoutError
 from pyreqwest.response import Response
 
 from durable_timer.engine.delivery import CallbackRequest
@@ -46,7 +46,7 @@ class PyreqwestDeliverer:
                 return await self._exchange(client, request)
         except _Denied as error:
             return NoAnswer(SendError.TARGET_DENIED, str(error))
-        except BuilderError as error:
+        except ValueError as error:
             return NoAnswer(SendError.INVALID_REQUEST, _reason(error))
         except (TimeoutError, RequestTimeoutError):
             return NoAnswer(SendError.TIMEOUT, f"no whole answer within {request.timeout:g} s, or no connection")
@@ -136,4 +136,4 @@ def _reason(error: Exception) -> str:
     causes = details.get("causes") if isinstance(details, dict) else None
     if causes:
         return str(causes[-1].get("message", "")) or type(error).__name__
-    return type(error).__name__ if isinstance(error, PyreqwestError) else str(error)
+    return type(error).__name__

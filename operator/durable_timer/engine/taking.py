@@ -66,6 +66,7 @@ class TakeLoop:
         rng: random.Random,
         settings: EngineSettings,
         membership: Membership,
+        steady: Callable[[], bool],
         agenda: Agenda,
         metrics: Metrics,
         accept: Callable[[Job, datetime], None],
@@ -76,6 +77,7 @@ class TakeLoop:
         self._backoff = Backoff(rng)
         self._settings = settings
         self._membership = membership
+        self._steady = steady
         self._agenda = agenda
         self._metrics = metrics
         self._accept = accept
@@ -130,7 +132,7 @@ class TakeLoop:
         """Takes until cancelled."""
         while True:
             self.turned_at = now = self._clock.monotonic()
-            if not self._membership.trusted():
+            if not self._steady():
                 await wait_event(self._membership.answered, self._settings.beat_interval)
                 await asyncio.sleep(SPACING)
                 continue

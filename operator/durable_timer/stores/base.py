@@ -114,9 +114,7 @@ class Store(Protocol):
         """
         ...
 
-    async def update(
-        self, group_id: str, target: Target, change: TimerChange, *, managed: bool = False
-    ) -> WriteResult:
+    async def update(self, group_id: str, target: Target, change: TimerChange, *, managed: bool = False) -> WriteResult:
         """PUT and PATCH as `planning.transitions.changed` decides, atomic against take. Only `managed` callers may write managed rows."""
         ...
 
@@ -256,7 +254,7 @@ class Store(Protocol):
 
         (a) rows under an epoch older than the claim's, save those whose epoch is in the shard's drains under an
         incarnation that is not dead (and has a row) and whose `until` has not passed; (b) rows under the claim's
-        own epoch whose `taken_at` is longer ago than `own_age`. Both spare rows whose run is in `held`. Nothing for a claim that
+        own epoch last written (taken) longer ago than `own_age`. Both spare rows whose run is in `held`. Nothing for a claim that
         is no longer `me`'s. Leaves `due_at`, `attempt` and `taken_at`. At most `limit` rows a call.
         """
         ...
@@ -265,9 +263,7 @@ class Store(Protocol):
         """By shard, the longest `callback_timeout` set on a row running under these claims (shards without: left out)."""
         ...
 
-    async def purge(
-        self, group_id: str, completed_for: timedelta, failed_for: timedelta, limit: int
-    ) -> int:
+    async def purge(self, group_id: str, completed_for: timedelta, failed_for: timedelta, limit: int) -> int:
         """Deletes up to `limit` rows, not managed, that completed or failed longer ago than this; returns how many."""
         ...
 

@@ -159,7 +159,7 @@ def _is_lost(db: MemoryDatabase, row: Timer, shard: Shard, now: datetime, own_ag
     if row.taken_epoch is None or row.taken_at is None:
         return False
     if row.taken_epoch == shard.epoch:
-        return now - row.taken_at > own_age
+        return now - row.updated_at > own_age
     return row.taken_epoch < shard.epoch and not any(
         drain.epoch == row.taken_epoch and drain.until >= now and db.living(drain.incarnation) for drain in shard.drains
     )

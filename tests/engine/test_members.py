@@ -1,0 +1,79 @@
+"""Several executors: shares, hand-over, death, and that only one of them fires."""
+
+import asyncio
+from collections import Counter
+
+from durable_timer.models.timer import TimerState
+from durable_timer.planning.answers import Answer
+from tests.engine.conftest import Rig
+from tests.support.waiting import eventually
+
+
+async def test_two_share_the_shards_and_each_timer_fires_once(rig: Rig) -> None:
+    await rig.group(shards=16)
+    one, two = await rig.start(), await rig.start()
+    await eventually(lambda: (rig.owned(one), rig.owned(two)) == (8, 8))
+    for number in range(200):
+        await rig.create(f"t{number}", f"http://target/{number}")
+    for number in range(200):
+        await rig.becomes(f"t{number}", TimerState.COMPLETED)
+    assert set(Counter(rig.targets.urls()).values()) == {1}
+
+
+async def test_a_stopping_one_hands_over_without_duplicate_or_gap(rig: Rig) -> None:
+    async def slow(request: object) -> Answer:
+        await asyncio.sleep(2)
+        return Answer(200)
+
+    rig.targets.by_host["slow"] = slow
+    await rig.group(shards=16)
+    one, two = await rig.start(), await rig.start()
+    await eventually(lambda: rig.owned(one) == rig.owned(two) == 8)
+    for number in range(40):
+        await rig.create(f"slow{number}", f"http://slow/{number}")
+    await eventually(lambda: rig.targets.under_way == 40)
+    for number in range(400):
+        await rig.create(f"t{number}", f"http://target/{number}", in_seconds=number / 200)
+    await rig.stop(one)
+    assert rig.owned(two) == 16
+    for number in range(400):
+        await rig.becomes(f"t{number}", TimerState.COMPLETED)
+    for number in range(40):
+        assert (await rig.becomes(f"slow{number}", TimerState.COMPLETED)).attempt == 1
+    assert set(Counter(rig.targets.urls()).values()) == {1}
+    times = [at for at, request in rig.targets.sent if "target" in request.url]
+    assert max(b - a for a, b in zip(times, times[1:], strict=False)) < 1.0
+    assert all(member.member.name != "executor-0" for member in rig.store.database.members.values())
+
+
+async def test_a_dead_ones_timers_fire_again_within_five_seconds(rig: Rig) -> None:
+    rig.targets.by_host["stuck"] = lambda request: asyncio.Event().wait()  # type: ignore[assignment, return-value]
+    await rig.group(shards=16)
+    one = await rig.start()
+    for number in range(20):
+        await rig.create(f"t{number}", "http://stuck/x")
+    await eventually(lambda: rig.targets.under_way == 20)
+    two = await rig.start()
+    await rig.kill(one)
+    del rig.targets.by_host["stuck"]
+    killed = asyncio.get_running_loop().time()
+    for number in range(20):
+        row = await rig.becomes(f"t{number}", TimerState.COMPLETED, 10)
+        assert row.attempt == 1
+    assert asyncio.get_running_loop().time() - killed < 5
+    assert rig.owned(two) == 16
+
+
+async def test_one_declared_dead_while_it_lives_forgets_joins_anew_and_loses_nothing(rig: Rig) -> None:
+    await rig.group(shards=16)
+    one, two = await rig.start(), await rig.start()
+    await eventually(lambda: rig.owned(one) == rig.owned(two) == 8)
+    for number in range(100):
+        await rig.create(f"t{number}", f"http://target/{number}", in_seconds=1 + number / 100)
+    old = one._membership.incarnation
+    row = rig.store.database.members[old].member
+    assert await rig.store.declare_dead(old, row.beat)
+    for number in range(100):
+        await rig.becomes(f"t{number}", TimerState.COMPLETED)
+    await eventually(lambda: rig.owned(one) == rig.owned(two) == 8)
+    assert one._membership.incarnation != old
