@@ -15,10 +15,14 @@ RESUME: Final = 5.0
 """Promise 5: a killed executor's timers fire again within this; a lifted fault is over after it."""
 GAP: Final = 1.0
 """Promise 5: the longest gap of a planned stop, in seconds."""
-GAP_IN_FAULTS: Final = 6.0
-"""The same where single calls fail or take seconds."""
+GAP_IN_FAULTS: Final = 10.0
+"""The same where single calls fail or take seconds: a take whose answer is lost is swept after 3 s."""
 CLOSING: Final = 3.0
-"""A group's pause or deletion is done so long after the write."""
+"""A group's pause or deletion is done so long after the write, not counting the time without a store."""
+CLOSING_IN_FAULTS: Final = 6.0
+"""The same where single calls fail or take seconds."""
+READ_AGAIN: Final = 1.5
+"""So long after a fault an executor has read the groups again."""
 OPENING: Final = 2.0
 ROOMY: Final = 50
 """From so many places per target on, nothing prompt has to wait for one."""
@@ -27,7 +31,7 @@ ROOMY: Final = 50
 def check_bounds(history: History, scenario: Scenario) -> Iterator[str]:
     """All violations of bounds, each as a sentence."""
     yield from in_time(history, scenario)
-    yield from closed_groups(history)
+    yield from closed_groups(history, scenario)
     yield from places(history, scenario)
 
 
@@ -49,20 +53,21 @@ def in_time(history: History, scenario: Scenario) -> Iterator[str]:
     """Promises 2 and 5: within a second in calm and at planned stops, five seconds after a fault."""
     if scenario.slots < ROOMY or scenario.slots_per_target < ROOMY:
         return
-    weather = scenario.weather
-    if weather.step_back:
+    if scenario.weather.step_back:
         return
-    limit = GAP_IN_FAULTS if weather.slow or weather.error_before or weather.error_after else GAP
+    limit = GAP_IN_FAULTS if _is_rough(scenario) else GAP
     for send, late in lateness(history):
         if late > limit:
             yield f"late: {send.timer_id} occurrence {send.occurrence} left {late:.3f} s late, at {send.at:.3f}"
 
 
-def closed_groups(history: History) -> Iterator[str]:
+def closed_groups(history: History, scenario: Scenario) -> Iterator[str]:
     """Nothing of a paused or deleted group is sent, once its closing is done."""
+    faults = _merged([(fault.start, fault.end + READ_AGAIN) for fault in history.faults])
+    limit = CLOSING_IN_FAULTS if _is_rough(scenario) else CLOSING
     for send in history.sends:
         for start, end in history.closed_groups.get(send.group_id, ()):
-            if start + CLOSING < send.at < end:
+            if start < send.at < end and send.at - start - _overlap(faults, start, send.at) > limit:
                 yield f"closed: {send.timer_id} of {send.group_id} was sent {send.at - start:.3f} s after its closing"
 
 
@@ -82,6 +87,12 @@ def places(history: History, scenario: Scenario) -> Iterator[str]:
             if under_way > scenario.slots or by_host[host] > scenario.slots_per_target:
                 yield f"crowded: {process} had {under_way} requests under way at {at:.3f}, {by_host[host]} to {host}"
                 break
+
+
+def _is_rough(scenario: Scenario) -> bool:
+    """Whether single calls fail or take seconds."""
+    weather = scenario.weather
+    return bool(weather.slow or weather.error_before or weather.error_after)
 
 
 def _merged(stretches: list[Stretch]) -> list[Stretch]:

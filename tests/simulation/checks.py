@@ -118,7 +118,10 @@ def _asked_again(evidence: Evidence, settle: Settle) -> bool:
 
 
 def never_early(evidence: Evidence) -> Iterator[str]:
-    """Promise 2, by the store's clock: not before what was promised, asked, or put off."""
+    """Promise 2: not before what was promised, asked, or put off.
+
+    By the store's clock as it went at the take: a step back later than that undoes nothing.
+    """
     dues: dict[Occurrence, list[tuple[int, datetime]]] = defaultdict(list)
     for write in evidence.history.writes:
         dues[write.row.uid, write.row.occurrence].append((write.order, write.row.due_at))
@@ -136,7 +139,8 @@ def never_early(evidence: Evidence) -> Iterator[str]:
         known = sorted(dues[send.uid, send.occurrence])
         before = bisect_left(known, send.take.order, key=lambda item: item[0])
         due = known[before - 1][1] if before else send.take.timer.due_at
-        early = max(due, send.take.timer.due_at) - send.highest
+        shown = evidence.history.clock.at(send.at, send.take.offset)
+        early = max(due, send.take.timer.due_at) - shown
         if early > TICK:
             yield f"early: {send.timer_id} occurrence {send.occurrence} left {early.total_seconds():.6f} s before its time"
 

@@ -29,17 +29,15 @@ class StoreClock:
 
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
-        self._offset = timedelta(0)
-        self._highest = EPOCH
+        self.offset = timedelta(0)
+        """By how much it differs from a clock that never stepped."""
 
     def now(self) -> datetime:
-        return EPOCH + self._offset + timedelta(microseconds=int(self._loop.time() * 1_000_000))
+        return self.at(self._loop.time(), self.offset)
 
-    @property
-    def highest(self) -> datetime:
-        """The latest time it has ever shown: what "early" is measured by, since a step back undoes no firing."""
-        return max(self._highest, self.now())
+    def at(self, time: float, offset: timedelta) -> datetime:
+        """What it shows, or would have shown, at a virtual time under an offset."""
+        return EPOCH + offset + timedelta(microseconds=int(time * 1_000_000))
 
     def step_back(self, by: timedelta) -> None:
-        self._highest = self.highest
-        self._offset -= by
+        self.offset -= by

@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -29,24 +29,24 @@ class Reply(StrEnum):
 
 @dataclass(slots=True)
 class Take:
-    """A timer taken: the commit, not the answer. `settled` and `recovered` are when the run ended, in order."""
+    """A timer taken: the commit, not the answer. `offset` is the store's clock's. `settled` and `recovered` are when the run ended, in order."""
 
     at: float
     process: str
     incarnation: str
     timer: TakenTimer
     order: int
+    offset: timedelta
     settled: int | None = None
     recovered: int | None = None
 
 
 @dataclass(slots=True)
 class Send:
-    """A callback whose bytes left. `highest` is the latest the store's clock had shown by then."""
+    """A callback whose bytes left."""
 
     at: float
     order: int
-    highest: datetime
     process: str
     group_id: str
     timer_id: str

@@ -40,7 +40,7 @@ class Observer:
     def _saw_take_due(self, process: Process, args: tuple[Any, ...], answer: Taken) -> None:
         history = self.history
         for timer in answer.timers:
-            take = Take(history.loop.time(), process.name, args[1], timer, history.order())
+            take = Take(history.loop.time(), process.name, args[1], timer, history.order(), history.clock.offset)
             history.takes.append(take)
             history.by_run[timer.group_id, timer.timer_id, timer.run] = take
             history.last_take[process.name, timer.uid] = take

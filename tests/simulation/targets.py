@@ -142,7 +142,6 @@ class SimDeliverer:
         send = Send(
             at=history.loop.time(),
             order=history.order(),
-            highest=history.clock.highest,
             process=self._process.name,
             group_id=body["groupId"],
             timer_id=body["timerId"],
