@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
@@ -25,6 +25,15 @@ _skip_blanks: Final = re.compile(r"[ \t\n\r]*").match
 
 class JsonError(ValueError):
     """The text is not the JSON it should be; the message says why."""
+
+
+class JsonLimitError(JsonError):
+    """A value is beyond a limit; `steps` lead to it from where the reading began."""
+
+    def __init__(self, rule: str, steps: tuple[str | int, ...]) -> None:
+        super().__init__(rule)
+        self.rule = rule
+        self.steps = steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +96,8 @@ class Cursor:
             _refuse_lone_surrogates(body)
         self._at = _skip_blanks(self._text, 0).end()  # type: ignore[union-attr]
 
-    def value(self) -> object:
-        """Reads the value that stands here."""
+    def value(self, *steps: str | int) -> object:
+        """Reads the value that stands here; `steps` lead to it, for errors."""
         try:
             value, self._at = _scan_once(self._text, self._at)
         except StopIteration:
@@ -102,20 +111,20 @@ class Cursor:
                 error if isinstance(error, JsonError) else JsonError("the body has a number that is too long")
             ) from None
         if self._guarded:
-            _check(value, 1)
+            _check(value, steps)
         return value
 
     def is_at(self, character: str) -> bool:
         """Whether the value that stands here begins so."""
         return self._text.startswith(character, self._at)
 
-    def object(self, *lifted: str) -> JsonObject:
+    def object(self, lifted: Collection[str] = (), *steps: str | int) -> JsonObject:
         """Reads the object that stands here, keeping the texts of the members named in `lifted`."""
         members: dict[str, object] = {}
         texts: dict[str, bytes] = {}
         for name in self.names():
             begin = self._at
-            members[name] = self.value()
+            members[name] = self.value(*steps, name)
             if name in lifted:
                 texts[name] = self._text[begin : self._at].encode()
         return JsonObject(members, texts)
@@ -192,16 +201,17 @@ def _refuse_lone_surrogates(body: bytes) -> None:
         raise JsonError(f"the body is not JSON: {error.msg} at character {error.pos}") from None
 
 
-def _check(value: object, depth: int) -> None:
+def _check(value: object, steps: tuple[str | int, ...], depth: int = 1) -> None:
+    children: Iterable[tuple[str | int, object]]
     if isinstance(value, dict):
-        children = value.values()
+        children = value.items()
     elif isinstance(value, list):
-        children = value  # type: ignore[assignment]
+        children = enumerate(value)
     else:
         if type(value) is int and not JSON_INTEGER_MIN <= value <= JSON_INTEGER_MAX:
-            raise JsonError("the body has an integer of more than 64 bits")
+            raise JsonLimitError("must be a number of at most 64 bits", steps)
         return
     if depth > JSON_DEPTH_MAX:
-        raise JsonError(f"the body is nested deeper than {JSON_DEPTH_MAX} levels")
-    for child in children:
-        _check(child, depth + 1)
+        raise JsonLimitError(f"must be nested at most {JSON_DEPTH_MAX} levels deep", steps[:-JSON_DEPTH_MAX])
+    for step, child in children:
+        _check(child, (*steps, step), depth + 1)

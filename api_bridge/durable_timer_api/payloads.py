@@ -12,7 +12,7 @@ import jsonschema_rs
 from durable_timer.models.checks import BYTES_MEDIA_TYPE, JSON_MEDIA_TYPE, is_json_media_type
 from durable_timer.models.group import PayloadSpec
 from durable_timer.planning.fingerprint import JsonPayload
-from durable_timer_api.json_text import JsonError, parse
+from durable_timer_api.json_text import JsonError, JsonLimitError, parse
 from durable_timer_api.problems import Wrong, pointer
 
 _SCHEMA_ERRORS_MAX: Final = 32
@@ -67,6 +67,9 @@ class PayloadRules:
             return Payload(content, content_type or BYTES_MEDIA_TYPE, content)
         try:
             value = parse(content)
+        except JsonLimitError as error:
+            errors.append(Wrong(f"its JSON {error.rule}", pointer(*here)))
+            return None
         except JsonError as error:
             reason = str(error).replace("the body", "it", 1)
             errors.append(Wrong(f"must be JSON under the content type {content_type}: {reason}", pointer(*here)))

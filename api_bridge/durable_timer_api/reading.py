@@ -68,7 +68,7 @@ def new_timer(document: JsonObject, where: Surroundings, *at: str | int) -> NewT
     body, errors = read_body(NewTimerBody, members, *at)
     errors += _one_time(members, at) + _own_group(members, where, at)
     payload = _payload(document, where.payloads, at, errors)
-    if payload is None and isinstance(members.get("contentType"), str):
+    if members.get("contentType") is not None and "payload" not in members and members.get("payloadBase64") is None:
         errors.append(_lonely_content_type(at))
     if body is None:
         return errors

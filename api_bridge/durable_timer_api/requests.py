@@ -11,13 +11,14 @@ from typing import Final, TypeVar
 from aiohttp import web
 
 from durable_timer.models.results import Version
-from durable_timer_api.json_text import Cursor, JsonError, JsonObject
-from durable_timer_api.problems import Code, Problem, Wrong, invalid
+from durable_timer_api.json_text import Cursor, JsonError, JsonLimitError, JsonObject
+from durable_timer_api.problems import Code, Problem, Wrong, invalid, pointer
 
 E = TypeVar("E", bound=StrEnum)
 
 _JSON: Final = "application/json"
 _ETAG: Final = re.compile(r'"([0-9a-f]{16})\.([1-9][0-9]{0,18})"', re.ASCII)
+_ANY_ETAG: Final = re.compile(r'(?:W/)?"[!#-~]*"', re.ASCII)
 _TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 _SIGN: Final = 1 << 63
 _NO_VERSION: Final = Version(0, 0)
@@ -84,7 +85,7 @@ async def json_object(request: web.Request, limit: int, *lifted: str) -> JsonObj
     body = await json_bytes(request, limit)
     try:
         cursor = object_cursor(body)
-        document = cursor.object(*lifted)
+        document = cursor.object(lifted)
         cursor.end()
     except JsonError as error:
         raise invalid_json(error) from None
@@ -108,6 +109,8 @@ def object_cursor(body: bytes) -> Cursor:
 
 def invalid_json(error: JsonError) -> Problem:
     """The problem that a JSON error is."""
+    if isinstance(error, JsonLimitError):
+        return invalid([Wrong(error.rule, pointer=pointer(*error.steps))])
     return Problem(Code.INVALID_JSON, str(error))
 
 
@@ -148,11 +151,17 @@ def choice(found: dict[str, list[str]], name: str, options: type[E], default: E)
 
 
 def if_match(request: web.Request) -> Version | None:
-    """The version that `If-Match` asks for; one that no timer has, for an entity tag that is none of ours."""
+    """The version that `If-Match` asks for; one that no timer has, for an entity tag that is none of ours.
+
+    Raises:
+        Problem: INVALID_INPUT, when it is neither `*` nor one entity tag.
+    """
     tag = request.headers.get("If-Match")
     if tag is None or tag.strip() == "*":
         return None
     match = _ETAG.fullmatch(tag.strip())
+    if match is None and _ANY_ETAG.fullmatch(tag.strip()) is None:
+        raise invalid([Wrong("must be * or one entity tag, as the ETag of an answer", header="If-Match")])
     if match is None or int(match[2]) >= _SIGN:
         return _NO_VERSION
     uid = int(match[1], 16)

@@ -28,6 +28,7 @@ from durable_timer_api.requests import (
 )
 
 _BATCH_PARAMETERS: Final = frozenset({"ifExists"})
+_LIFTED: Final = ("payload",)
 _ITEMS_BETWEEN_PAUSES: Final = 32
 """Items of a batch read at one go; other requests have their turn in between."""
 
@@ -43,7 +44,7 @@ class Creating:
         """The operation createTimer."""
         served = await self._groups.get(request.match_info["groupId"])
         if_exists = _if_exists(request)
-        document = await json_object(request, limits.BODY_MAX_BYTES, "payload")
+        document = await json_object(request, limits.BODY_MAX_BYTES, *_LIFTED)
         timer = new_timer(document, self._surroundings(served, request))
         if isinstance(timer, list):
             raise invalid(timer)
@@ -127,7 +128,7 @@ async def _batch_items(body: bytes) -> list[JsonObject | Wrong]:
             if name == "timers" and cursor.is_at("["):
                 items = await _items(cursor)
             else:
-                cursor.value()
+                cursor.value(name)
                 rule = "must be an array" if name == "timers" else "is not a known field"
                 errors.append(Wrong(rule, pointer=pointer(name)))
         cursor.end()
@@ -146,9 +147,9 @@ async def _items(cursor: Cursor) -> list[JsonObject | Wrong]:
     items: list[JsonObject | Wrong] = []
     for _ in cursor.items():
         if cursor.is_at("{"):
-            items.append(cursor.object("payload"))
+            items.append(cursor.object(_LIFTED, "timers", len(items)))
         else:
-            cursor.value()
+            cursor.value("timers", len(items))
             items.append(Wrong("must be an object", pointer=pointer("timers", len(items))))
         if len(items) % _ITEMS_BETWEEN_PAUSES == 0:
             await asyncio.sleep(0)
