@@ -41,9 +41,11 @@ class PyreqwestDeliverer:
 
     async def send(self, request: CallbackRequest) -> Answer | NoAnswer:
         try:
-            async with asyncio.timeout(request.timeout):
-                client = await self._client_for(request.url) if self._deny_private else self._client
-                return await self._exchange(client, request)
+            client = self._client
+            if self._deny_private:
+                async with asyncio.timeout(request.timeout):
+                    client = await self._client_for(request.url)
+            return await self._exchange(client, request)
         except _Denied as error:
             return NoAnswer(SendError.TARGET_DENIED, str(error))
         except ValueError as error:
@@ -61,7 +63,8 @@ class PyreqwestDeliverer:
         self._pinned.clear()
 
     async def _exchange(self, client: Client, request: CallbackRequest) -> Answer:
-        builder = client.request(request.method, request.url).headers(request.headers)
+        timeout = timedelta(seconds=request.timeout)
+        builder = client.request(request.method, request.url).headers(request.headers).timeout(timeout)
         if request.body:
             builder = builder.body_bytes(request.body)
         async with builder.build_streamed() as response:
@@ -77,6 +80,8 @@ class PyreqwestDeliverer:
                 size += len(chunk)
                 if size > self._cap:
                     return b"".join(chunks)[: self._cap], BodyEnd.OVER_LONG
+        except RequestTimeoutError:
+            raise
         except PyreqwestError:
             return b"".join(chunks), BodyEnd.BROKEN_OFF
         return b"".join(chunks), BodyEnd.WHOLE

@@ -16,7 +16,7 @@ import structlog
 from durable_timer.clock import Clock
 from durable_timer.engine.settings import EngineSettings
 from durable_timer.engine.waiting import Backoff, wait_event
-from durable_timer.errors import StoreError, StoreUnavailable
+from durable_timer.errors import StoreError
 from durable_timer.models.ownership import Member, MemberReport
 from durable_timer.stores.base import Store
 
@@ -112,7 +112,7 @@ class Membership:
             try:
                 async with asyncio.timeout(settings.statement_timeout):
                     await self._store.join(member)
-            except (StoreUnavailable, TimeoutError) as error:
+            except (StoreError, TimeoutError) as error:
                 log.warning("cannot join, trying again", error=str(error))
                 self.turned_at = self._clock.monotonic()
                 await asyncio.sleep(backoff.pause())
@@ -127,7 +127,7 @@ class Membership:
         try:
             async with asyncio.timeout(self._settings.beat_timeout):
                 answer = await self._store.beat(self.incarnation, self._counter, draining=self.draining, report=report)
-        except (StoreUnavailable, TimeoutError) as error:
+        except (StoreError, TimeoutError) as error:
             log.warning("a beat was not answered", error=str(error) or "timeout")
             return
         if answer is None:
@@ -188,7 +188,7 @@ class Membership:
             try:
                 async with asyncio.timeout(self._settings.beat_timeout):
                     dead = await self._store.declare_dead(incarnation, beat)
-            except (StoreUnavailable, TimeoutError) as error:
+            except (StoreError, TimeoutError) as error:
                 log.warning("cannot declare a silent member dead", incarnation=incarnation, error=str(error))
                 return
             if dead:

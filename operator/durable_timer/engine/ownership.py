@@ -18,7 +18,7 @@ from durable_timer.engine.settings import EngineSettings
 from durable_timer.engine.settling import Settler
 from durable_timer.engine.taking import TakeLoop
 from durable_timer.engine.waiting import Backoff, wait_event
-from durable_timer.errors import StoreUnavailable
+from durable_timer.errors import StoreError
 from durable_timer.metrics import Metrics
 from durable_timer.models.group import GroupState
 from durable_timer.models.ownership import Claim, Shard, ShardKey
@@ -92,7 +92,7 @@ class Ownership:
                 async with asyncio.timeout(self._settings.drain_timeout):
                     await self._follow()
                 self._backoff.reset()
-            except (StoreUnavailable, TimeoutError) as error:
+            except (StoreError, TimeoutError) as error:
                 log.warning("cannot follow the shards", error=str(error) or "timeout")
                 self._token = None
                 await asyncio.sleep(self._backoff.pause())
@@ -103,7 +103,7 @@ class Ownership:
             await asyncio.sleep(SWEEP_EVERY)
             try:
                 await self._sweep([s for s in self._agenda.all() if not s.releasing])
-            except (StoreUnavailable, TimeoutError) as error:
+            except (StoreError, TimeoutError) as error:
                 log.warning("cannot sweep", error=str(error) or "timeout")
 
     async def emptied(self) -> None:

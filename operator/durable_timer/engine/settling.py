@@ -14,7 +14,7 @@ from durable_timer.clock import Clock
 from durable_timer.engine.holdings import Holdings, Job
 from durable_timer.engine.settings import EngineSettings
 from durable_timer.engine.waiting import Backoff, wait_event
-from durable_timer.errors import StoreUnavailable
+from durable_timer.errors import StoreError
 from durable_timer.metrics import Metrics
 from durable_timer.models.outcome import Outcome, OutcomeKind
 from durable_timer.models.ownership import ShardKey
@@ -108,7 +108,7 @@ class Settler:
         try:
             async with asyncio.timeout(self._settings.statement_timeout + 0.5):
                 applied = await self._store.settle([outcome for _, outcome in batch])
-        except (StoreUnavailable, TimeoutError) as error:
+        except (StoreError, TimeoutError) as error:
             log.warning("outcomes wait for the store", outcomes=len(batch), error=str(error) or "timeout")
             return False
         for (job, outcome), done in zip(batch, applied, strict=True):

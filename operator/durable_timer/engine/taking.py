@@ -18,7 +18,7 @@ from durable_timer.engine.holdings import Holdings, Job
 from durable_timer.engine.membership import Membership
 from durable_timer.engine.settings import EngineSettings
 from durable_timer.engine.waiting import Backoff, wait_event
-from durable_timer.errors import StoreUnavailable
+from durable_timer.errors import StoreError
 from durable_timer.metrics import Metrics
 from durable_timer.models.ownership import ShardKey
 from durable_timer.stores.base import Store, TakeGroup, Taken, TakeShard
@@ -159,7 +159,7 @@ class TakeLoop:
                 taken = await self._store.take_due(groups, me, self._settings.look_ahead, run)
             filled = self._answered(shards, taken, me)
             self._backoff.reset()
-        except (StoreUnavailable, TimeoutError) as error:
+        except (StoreError, TimeoutError) as error:
             log.warning("a take was not answered", error=str(error) or "timeout")
             pause = self._backoff.pause()
             for shard in shards:

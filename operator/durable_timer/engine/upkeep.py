@@ -12,7 +12,7 @@ from durable_timer.engine.groups import GroupBook, GroupRuntime
 from durable_timer.engine.ownership import Ownership
 from durable_timer.engine.settings import EngineSettings
 from durable_timer.engine.taking import TakeLoop
-from durable_timer.errors import StoreUnavailable
+from durable_timer.errors import StoreError
 from durable_timer.metrics import Metrics
 from durable_timer.models.group import GroupState
 from durable_timer.models.ownership import ShardKey
@@ -73,7 +73,7 @@ class Upkeep:
             try:
                 async with asyncio.timeout(self._settings.statement_timeout):
                     await self._book.refresh(self.turned_at)
-            except (StoreUnavailable, TimeoutError) as error:
+            except (StoreError, TimeoutError) as error:
                 log.warning("cannot read the groups", error=str(error) or "timeout")
             for group_id in list(self._stopped):
                 del self._stopped[group_id]
@@ -87,7 +87,7 @@ class Upkeep:
             for shard in self._first_shards():
                 try:
                     await self._purge(shard.group)
-                except (StoreUnavailable, TimeoutError) as error:
+                except (StoreError, TimeoutError) as error:
                     log.warning("cannot purge", group=shard.group.group_id, error=str(error) or "timeout")
 
     async def count_forever(self) -> None:
@@ -97,7 +97,7 @@ class Upkeep:
                 try:
                     async with asyncio.timeout(self._settings.statement_timeout):
                         await self._count(shard.group.group_id)
-                except (StoreUnavailable, TimeoutError) as error:
+                except (StoreError, TimeoutError) as error:
                     log.warning("cannot count the backlog", group=shard.group.group_id, error=str(error) or "timeout")
             await asyncio.sleep(BACKLOG_EVERY)
 
