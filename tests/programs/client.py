@@ -1,5 +1,6 @@
 """A REST client that shares no code with the service."""
 
+import contextlib
 import http.client
 import json
 from dataclasses import dataclass
@@ -14,17 +15,18 @@ class Answer:
 
 
 class Client:
-    """Requests to one process, over one connection. Use it from one thread."""
+    """Requests to one process, each over a connection of its own."""
 
     def __init__(self, url: str) -> None:
-        self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+        self._address = urlsplit(url).netloc
 
     def request(self, method: str, path: str, body: object = None) -> Answer:
         payload = None if body is None else json.dumps(body)
         headers = {"content-type": "application/json"} if payload is not None else {}
-        self._connection.request(method, path, payload, headers)
-        answer = self._connection.getresponse()
-        content = answer.read()
+        with contextlib.closing(http.client.HTTPConnection(self._address, timeout=30)) as connection:
+            connection.request(method, path, payload, headers)
+            answer = connection.getresponse()
+            content = answer.read()
         is_json = "json" in (answer.getheader("content-type") or "")
         return Answer(answer.status, json.loads(content) if is_json and content else content.decode())
 
@@ -42,6 +44,3 @@ class Client:
         assert answer.status == http.HTTPStatus.OK, answer
         found: dict[str, Any] = answer.body
         return found
-
-    def close(self) -> None:
-        self._connection.close()
