@@ -4,6 +4,7 @@ A new store is one class here, with `open` and `pass_time`, and one line in `BAC
 runs on it, the races between processes only if it is `shared`.
 """
 
+import asyncio
 import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
@@ -16,6 +17,7 @@ import pytest
 
 from durable_timer.stores.base import Store
 from durable_timer.stores.memory import MemoryDatabase, MemoryStore
+from durable_timer.stores.registry import open_store
 from tests.stores.contract.world import Executor, World
 from tests.support.postgres import new_database
 
@@ -24,11 +26,11 @@ class Backend(Protocol):
     """One database, and how processes come to it."""
 
     async def open(self) -> Store:
-        """Another process's way to the database, with its own connections."""
+        """Another process's way to the migrated database, with its own connections."""
         ...
 
     async def pass_time(self, by: timedelta) -> None:
-        """Lets that much time pass for what a store remembers of groups and members: `emptied_at` and deaths."""
+        """Lets that much time pass since what a store remembers: emptied groups, deaths of members, takes."""
         ...
 
 
@@ -54,15 +56,16 @@ class SqliteBackend:
         self._file = folder / "timers.db"
 
     async def open(self) -> Store:
-        from durable_timer.stores.registry import open_store
-
-        return open_store(f"sqlite:///{self._file}")
+        store = open_store(f"sqlite:///{self._file}")
+        await store.migrate()
+        return store
 
     async def pass_time(self, by: timedelta) -> None:
         micros = by // timedelta(microseconds=1)
         with contextlib.closing(sqlite3.connect(self._file)) as connection, connection:
             connection.execute("UPDATE timer_groups SET emptied_at = emptied_at - ?", (micros,))
             connection.execute("UPDATE timer_members SET dead_since = dead_since - ?", (micros,))
+            connection.execute("UPDATE timers SET taken_at = taken_at - ?1, updated_at = updated_at - ?1", (micros,))
 
 
 class PostgresBackend:
@@ -72,8 +75,6 @@ class PostgresBackend:
         self._url: str = request.getfixturevalue("contract_database")
 
     async def open(self) -> Store:
-        from durable_timer.stores.registry import open_store
-
         return open_store(self._url)
 
     async def pass_time(self, by: timedelta) -> None:
@@ -81,6 +82,9 @@ class PostgresBackend:
         try:
             await connection.execute("UPDATE timer_groups SET emptied_at = emptied_at - $1::interval", by)
             await connection.execute("UPDATE timer_members SET dead_since = dead_since - $1::interval", by)
+            await connection.execute(
+                "UPDATE timers SET taken_at = taken_at - $1::interval, updated_at = updated_at - $1::interval", by
+            )
         finally:
             await connection.close()
 
@@ -98,12 +102,13 @@ SHARED_BACKENDS = [MEMORY, POSTGRESQL]
 
 @pytest.fixture(scope="session")
 def contract_database(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The URL of the PostgreSQL database that the suite's tests share."""
+    """The URL of the migrated PostgreSQL database that the suite's tests share."""
     try:
         server: str = request.getfixturevalue("postgres_server")
     except (RuntimeError, OSError) as error:
         pytest.skip(f"no PostgreSQL server can be started: {error}")
     with new_database(server) as url:
+        asyncio.run(_migrate(url))
         yield url
 
 
@@ -147,6 +152,12 @@ async def other(world: World) -> World:
     return other
 
 
+async def _migrate(url: str) -> None:
+    store = open_store(url)
+    await store.migrate()
+    await store.close()
+
+
 @contextlib.asynccontextmanager
 async def _world(backend: Backend) -> AsyncIterator[World]:
     async with contextlib.AsyncExitStack() as stack:
@@ -154,7 +165,6 @@ async def _world(backend: Backend) -> AsyncIterator[World]:
         async def open_another() -> Store:
             store = await backend.open()
             stack.push_async_callback(store.close)
-            await store.migrate()
             return store
 
         world = World(await open_another(), open_another, backend.pass_time)

@@ -124,6 +124,15 @@ class TestOwnEpoch:
         assert sum(swept.recovered.values()) == 1
         assert (await world.row("t")).state is PENDING
 
+    async def test_its_age_is_since_this_take_not_since_the_first(self, world: World, executor: Executor) -> None:
+        await world.create("t")
+        await executor.settle(await executor.take_one(), OutcomeKind.DEFERRED)
+        await world.pass_time(LATER)
+        await executor.take_one()
+        assert await executor.sweep(own_age=LATER / 2) == NOTHING
+        await world.pass_time(LATER)
+        assert sum((await executor.sweep(own_age=LATER / 2)).recovered.values()) == 1
+
     async def test_held_ones_are_spared_however_old(self, world: World, executor: Executor) -> None:
         await world.create("mine", "lost")
         held = new_run()
