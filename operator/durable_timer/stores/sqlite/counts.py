@@ -14,8 +14,11 @@ from durable_timer.stores.sqlite.statements import FIRST, LAST, QUEUED_SHARDS, v
 EXACT: Final = 10_000
 """Rows of a state that are counted one by one."""
 
-_SAMPLE: Final = 50_000
-"""Rows of one shard that are counted one by one, where the group has more than EXACT."""
+_SAMPLED: Final = 8
+"""Shards that are counted for an estimate of all."""
+
+_SAMPLE: Final = 20_000
+"""Rows of each of them that are counted one by one."""
 
 _QUEUED: Final = "group_id = ? AND shard = ? AND state = 0 AND suspended <> 1 AND due_at <= ?"
 
@@ -60,14 +63,17 @@ def _upto(connection: sqlite3.Connection, where: str, parameters: tuple[object, 
 
 
 def _queued(connection: sqlite3.Connection, group_id: str, shards: Sequence[int], until: int) -> _Count:
-    """What is in the queue until then; beyond EXACT as many times one shard's as there are shards."""
+    """What is in the queue until then; beyond EXACT by some of the shards."""
     rows = 0
     for shard in shards:
         rows += _upto(connection, _QUEUED, (group_id, shard, until), EXACT - rows)
         if rows > EXACT:
-            sample = _upto(connection, _QUEUED, (group_id, shards[len(shards) // 2], until), _SAMPLE)
-            return _Count(max(rows, sample * len(shards)), estimated=True)
-    return _Count(rows)
+            break
+    else:
+        return _Count(rows)
+    sampled = shards[:: max(1, len(shards) // _SAMPLED)][:_SAMPLED]
+    sample = sum(_upto(connection, _QUEUED, (group_id, shard, until), _SAMPLE) for shard in sampled)
+    return _Count(max(rows, sample * len(shards) // len(sampled)), estimated=True)
 
 
 def _oldest(connection: sqlite3.Connection, group_id: str, shards: Sequence[int], now: int) -> datetime | None:

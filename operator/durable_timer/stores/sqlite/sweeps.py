@@ -22,7 +22,7 @@ _OVERDUE: Final = """
     CROSS JOIN timers AS row INDEXED BY timers_running
         ON row.state = 1 AND row.group_id = claimed.group_id AND row.shard = claimed.shard
     WHERE claimed.epoch = json_extract(asked.value, '$[2]') AND claimed.owner = :me
-        AND (row.taken_epoch < claimed.epoch OR (row.taken_epoch = claimed.epoch AND row.taken_at < :before))
+        AND (row.taken_epoch < claimed.epoch OR (row.taken_epoch = claimed.epoch AND row.updated_at < :before))
 """
 _LONGEST: Final = """
     SELECT row.group_id, row.shard, max(row.callback_timeout)

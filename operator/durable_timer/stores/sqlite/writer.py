@@ -166,6 +166,8 @@ def _run(transaction: Transaction, calls: Sequence[Call[Any]]) -> _Answers:
     answers: _Answers = []
     joints: dict[Joint, list[Call[Any]]] = {}
     for call in calls:
+        if call.future.done():
+            continue
         if call.joint is not None:
             joints.setdefault(call.joint, []).append(call)
         elif call.work is not None:
