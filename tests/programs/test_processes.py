@@ -1,0 +1,75 @@
+"""Bridges and executors as separate processes on one PostgreSQL, several of each."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.programs.client import Client
+from tests.programs.cluster import cluster
+from tests.support.process import PROGRAM, ServiceProcess
+from tests.support.receiver import Receiver, Reply
+from tests.support.waiting import eventually_blocking
+
+pytestmark = pytest.mark.postgresql
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+def command(*arguments: str) -> str:
+    result = subprocess.run([str(PROGRAM), *arguments], capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result
+    return result.stdout
+
+
+def test_executors_share_the_shards_and_hand_over_when_one_stops(
+    postgres_database: str, tmp_path: Path, receiver: Receiver
+) -> None:
+    with cluster(postgres_database, tmp_path) as processes:
+        processes.wait_shared()
+        receiver.reply("/slow", Reply(delay=1.5))
+        ids = [
+            Client(bridge.url).create("demo", delay="0s", callbackUrl=receiver.url + "/slow")["id"]
+            for bridge in processes.bridges * 10
+        ]
+        eventually_blocking(lambda: len(receiver.arrivals("/slow")) == len(ids))
+        leaving, staying = processes.executors
+        assert leaving.stop() == 0
+        eventually_blocking(lambda: processes.owned(staying) == 16, 10)
+        client = Client(processes.bridges[0].url)
+        client.create("demo", id="after", delay="0s", callbackUrl=receiver.url + "/after")
+        eventually_blocking(lambda: receiver.arrivals("/after"))
+        eventually_blocking(lambda: all(client.timer("demo", one)["state"] == "completed" for one in ids))
+        assert len(receiver.arrivals("/slow")) == len(ids)
+        assert not any("Traceback" in one.output for one in (*processes.bridges, *processes.executors))
+
+
+def test_the_command_line_registers_lists_hands_over_and_empties_groups_of_a_running_service(
+    postgres_database: str, tmp_path: Path, receiver: Receiver
+) -> None:
+    """Standalone on PostgreSQL, which finds its group in the store."""
+    store = ("--store", postgres_database)
+    assert "demo: registered, 16 shards" in command("groups", "apply", "examples/timergroup.yaml", *store)
+    arguments = (*store, "--set", "engine.deny_private_targets=false")
+    with ServiceProcess("standalone", *arguments, log=tmp_path / "log") as service:
+        service.wait_ready()
+        client = Client(service.url)
+        client.create("demo", id="t", delay="0s", callbackUrl=receiver.url)
+        client.create("demo", id="far", delay="9999h", callbackUrl=receiver.url)
+        eventually_blocking(receiver.arrivals)
+        eventually_blocking(lambda: client.timer("demo", "t")["state"] == "completed")
+        heading, row = command("groups", "list", *store).splitlines()
+        assert heading.split()[:3] == ["GROUP", "STATE", "SHARDS"]
+        assert row.split() == ["demo", "active", "16", "default", "1", "0", "1", "0", "file:demo"]
+        assert "belongs to file:other" in command("groups", "transfer", "demo", "--to", "file:other", *store)
+
+        said = command("groups", "purge", "demo", "--yes", *store, "--set", "http.request_timeout=1s")
+        assert said == "demo: purged, 2 timers deleted\n"
+        answer = client.request("POST", "/api/v1/groups/demo/timers", {"delay": "1s", "callbackUrl": "http://a/"})
+        assert (answer.status, answer.body["code"]) == (409, "GROUP_DELETED")
+        assert command("groups", "list", *store).splitlines()[1].split()[1] == "deleted"
