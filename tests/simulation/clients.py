@@ -14,6 +14,7 @@ from durable_timer.planning.schedule import effective_starting_deadline, first_o
 from durable_timer.planning.sharding import shard_of
 from durable_timer.stores.base import Store
 
+from tests.simulation.clocks import EPOCH
 from tests.simulation.scenario import HOSTS, OPERATIONS, Scenario
 
 T = TypeVar("T")
@@ -31,11 +32,15 @@ class Client:
     open_groups: set[str]
     acknowledged: list[tuple[str, str]] = field(default_factory=list)
 
-    async def create(self, name: str, *, soon: bool) -> None:
-        """Creates a one-shot, again and again until it is acknowledged."""
+    async def create(self, name: str, *, due: float | None) -> None:
+        """Creates a one-shot, again and again until it is acknowledged; due at a virtual time where one is given."""
         group_id = self._group()
-        if group_id in self.open_groups:
-            await self._create(self._new(group_id, name, soon=soon), IfExists.FAIL)
+        if group_id not in self.open_groups:
+            return
+        new = self._new(group_id, name, soon=self.rng.random() < 0.5)
+        if due is not None:
+            new.execute_at, new.delay = EPOCH + timedelta(seconds=due), None
+        await self._create(new, IfExists.FAIL)
 
     async def schedule(self, name: str) -> None:
         """Creates a timer that fires at every minute."""

@@ -174,8 +174,11 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             self.handled += 1
             try:
                 handle.context.run(callback, *handle.args)
-            except Exception as error:  # noqa: BLE001 - what asyncio's own loops do
-                self.call_exception_handler({"message": f"in {callback!r}", "exception": error})
+            except Exception as error:
+                if process is None:  # the simulation's own fault
+                    raise
+                name = getattr(callback, "__qualname__", "a callback")
+                self.call_exception_handler({"message": f"in {name} of {process}", "exception": error})
 
     def _advance(self) -> None:
         timers = self._timers

@@ -61,7 +61,7 @@ class _Request:
     given_up: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Network:
     """Carries calls, and knows who is cut off. `calm` ends all weather."""
 
@@ -109,16 +109,21 @@ class Network:
         out = 0.0002 + 0.002 * random_()
         if not self.calm:
             if random_() < weather.slow:
-                out += self.rng.uniform(*weather.slow_span)
+                out += self._slowness()
             if random_() < weather.slow:
-                request.back += self.rng.uniform(*weather.slow_span)
+                request.back += self._slowness()
             fate = random_()
             request.error_before = fate < weather.error_before
             request.error_after = 1 - fate < weather.error_after
             if name == "take_due" and random_() < weather.late_commit:
-                request.between = min(self.rng.uniform(*weather.slow_span), max(0.0, CALL_TIMEOUT - out))
+                request.between = min(self._slowness(), max(0.0, CALL_TIMEOUT - out))
         self.loop.call_exactly(out, self._arrive, request, context=WORLD)
         return request
+
+    def _slowness(self) -> float:
+        """Short ones are more common."""
+        least, most = self.weather.slow_span
+        return least + (most - least) * self.rng.random() ** 2
 
     def _arrive(self, request: _Request) -> None:
         if request.given_up and self.rng.random() < 0.5:

@@ -81,7 +81,7 @@ def no_run_token() -> AbstractContextManager[Any]:
 def no_sweep() -> AbstractContextManager[Any]:
     """Nobody sweeps."""
 
-    def sweep(*_: object) -> Swept:
+    def sweep(*_: object, **__: object) -> Swept:
         return Swept({}, 0)
 
     return patch.object(store_engine, "sweep", sweep)
@@ -128,9 +128,9 @@ def sweep_of_the_held() -> AbstractContextManager[Any]:
     right = store_engine.sweep
 
     def sweep(
-        db: MemoryDatabase, claims: Sequence[Claim], me: str, held: Collection[int], own_age: timedelta, limit: int
+        db: MemoryDatabase, claims: Sequence[Claim], me: str, held: Collection[int], *rest: Any, **named: Any
     ) -> Swept:
-        return right(db, claims, me, (), own_age, limit)
+        return right(db, claims, me, (), *rest, **named)
 
     return patch.object(store_engine, "sweep", sweep)
 

@@ -21,6 +21,9 @@ OPERATIONS: Final = {
 """How often each operation on an existing timer comes."""
 
 
+RUSHES: Final = 8
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
     """A seed's play. Times are virtual seconds."""
@@ -37,7 +40,8 @@ class Scenario:
     slots: int = 100
     slots_per_target: int = 50
     schedules: int = 5
-    bursts: int = 3
+    rushes: tuple[float, ...] = ()
+    """Instants at which many timers are due at once, and at which weather likes to strike."""
 
     def rng(self, stream: str) -> random.Random:
         """A source of its own for each user, so that a change of one leaves the others as they were."""
@@ -49,10 +53,11 @@ def scenario_of(seed: int, weather: Weather) -> Scenario:
     return Scenario(
         seed=seed,
         weather=weather,
-        executors=rng.choice((1, 2, 2, 3, 3, 4)),
+        executors=rng.choice(weather.executors),
         planner=rng.random() < 0.4,
         slots=rng.choice((20, 100, 100, 1000)),
         slots_per_target=rng.choice((10, 50, 100)),
+        rushes=tuple(sorted(rng.uniform(5.0, 55.0) for _ in range(RUSHES))),
     )
 
 

@@ -14,6 +14,7 @@ from tests.simulation.network import Network
 from tests.simulation.scenario import Scenario
 
 BEGIN: Final = 3.0
+AHEAD: Final = 0.15
 STEP: Final = timedelta(seconds=2)
 
 
@@ -42,7 +43,12 @@ class Storm:
         ):
             count = int(rate) + (self.rng.random() < rate % 1)
             for _ in range(count):
-                self._at(self.rng.uniform(BEGIN, self.scenario.seconds - 1.0), happen)
+                self._at(self._when(), happen)
+
+    def _when(self) -> float:
+        if self.rng.random() < self.scenario.weather.aim:
+            return self.rng.choice(self.scenario.rushes) + self.rng.uniform(-AHEAD, AHEAD)
+        return self.rng.uniform(BEGIN, self.scenario.seconds - 1.0)
 
     def pause(self, process: Process, seconds: float) -> None:
         """Withholds a process for a while."""

@@ -34,22 +34,39 @@ class Weather:
     step_back: float = 0.0
     """Whether the store's clock steps back by 2 s."""
     restart: tuple[float, float] = (0.2, 4.0)
+    aim: float = 0.5
+    """Whether an event strikes just before or within a rush of due timers."""
+    executors: tuple[int, ...] = (1, 2, 2, 3, 3, 4)
+    """How many executors there may be."""
 
 
-CALM: Final = Weather(name="none", stops=2.0, bursts=0.4)
+CALM: Final = Weather(name="none", stops=3.0, bursts=0.5)
 KILLS: Final = Weather(name="kills", kills=3.0, stops=3.0, kill_leaving=0.5, bursts=0.5)
 OUTAGES: Final = Weather(
     name="outages", cuts=3.0, outages=0.7, stops=1.0, error_before=0.004, error_after=0.004, slow=0.004
 )
 STORMS: Final = Weather(
     name="storms",
-    stops=2.0,
-    pauses=10.0,
-    pause_span=(1.2, 3.2),
-    slow=0.06,
-    slow_span=(0.05, 1.95),
+    stops=1.0,
+    pauses=12.0,
+    pause_span=(1.4, 2.9),
+    slow=0.1,
+    slow_span=(0.02, 1.95),
     late_commit=0.05,
-    error_after=0.003,
+    error_after=0.002,
+    aim=0.7,
+    executors=(2, 3, 3, 4),
+)
+CROWDS: Final = Weather(
+    name="crowds",
+    kills=3.0,
+    stops=6.0,
+    bursts=3.0,
+    kill_leaving=0.2,
+    slow=0.05,
+    slow_span=(0.02, 1.0),
+    restart=(0.05, 1.0),
+    executors=(2, 3, 4, 5),
 )
 MIXED: Final = Weather(
     name="mixed",
@@ -66,7 +83,7 @@ MIXED: Final = Weather(
     late_commit=0.02,
     step_back=0.5,
 )
-WEATHERS: Final = {weather.name: weather for weather in (CALM, KILLS, OUTAGES, STORMS, MIXED)}
+WEATHERS: Final = {weather.name: weather for weather in (CALM, KILLS, OUTAGES, STORMS, CROWDS, MIXED)}
 
 
 def weather_of(seed: int) -> Weather:

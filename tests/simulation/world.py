@@ -102,19 +102,17 @@ class World:
         return Asking(self.loop, process, self.network.store_for(process))
 
     def _start_clients(self, rng: random.Random) -> None:
-        """Timers come singly and in bursts; operations on them at any time."""
+        """Half of the timers are due in a rush; operations on them come at any time."""
         scenario, seconds = self.scenario, self.scenario.seconds
         clients = []
         for number in range(CLIENTS):
             asking = self._process(f"c{number}")
             clients.append((asking, Client(asking.store, scenario, scenario.rng(f"client-{number}"), self.open_groups)))
-        bursts = [rng.uniform(2.0, seconds - 10.0) for _ in range(scenario.bursts)]
         for number in range(scenario.timers):
-            in_burst = rng.random() < 0.4
-            at = rng.choice(bursts) + 0.2 * rng.random() if in_burst else rng.uniform(0.5, seconds - 2.0)
             asking, client = clients[number % CLIENTS]
-            soon = not in_burst and rng.random() < 0.4
-            asking.later(at, lambda c=client, n=number, s=soon: c.create(f"t{n}", soon=s))  # type: ignore[misc]
+            due = rng.choice(scenario.rushes) + 0.2 * rng.random() if rng.random() < 0.5 else None
+            at = rng.uniform(0.5, seconds - 2.0) if due is None else max(0.5, due - 4.0 * rng.random())
+            asking.later(at, lambda c=client, n=number, d=due: c.create(f"t{n}", due=d))  # type: ignore[misc]
         for number in range(scenario.schedules):
             asking, client = clients[number % CLIENTS]
             asking.later(rng.uniform(0.5, seconds - 10.0), lambda c=client, n=number: c.schedule(f"s{n}"))  # type: ignore[misc]
