@@ -73,7 +73,7 @@ class Receiver:
             timer_id, due, attempt, payload = (body[key] for key in ("timerId", "executeAt", "attempt", "payload"))
         if timer_id == FLAKY and not self._refused:
             self._refused = True
-            _say(arrived, timer_id, "answered 503, to be tried again", payload)
+            _say(arrived, timer_id, "answered 503", payload)
             return web.Response(status=503)
         late = (arrived - datetime.fromisoformat(due)).total_seconds()
         _say(arrived, timer_id, _lateness(timer_id, late, int(attempt)), payload)
@@ -145,7 +145,7 @@ async def _show(url: str, settings: Settings, receiver: Receiver) -> None:
         await _ready(session, url)
         print(f"\nDurable Timer serves group {GROUP!r} at {url}  (store: {masked(settings.store)})")
         print(f"  contract {url}/api.yaml   docs {url}/docs   metrics {url}/metrics\n")
-        print(f"{len(TIMERS)} timers were created by POST {timers}; their callbacks:", flush=True)
+        print(f"{len(TIMERS)} timers are created by POST {timers}; their callbacks arrive here:", flush=True)
         for timer_id, timer in TIMERS.items():
             body = {"id": timer_id, "callbackUrl": callback_url} | timer
             async with session.post(timers, params={"ifExists": "replace"}, json=body) as answer:
