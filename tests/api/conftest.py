@@ -13,6 +13,7 @@ from durable_timer.stores.memory import MemoryStore
 from durable_timer.stores.registry import open_store
 from tests.api.support import GROUP, Bridge, running_bridge
 
+MEMORY = pytest.param("memory", id="memory")
 SQLITE = pytest.param("sqlite", id="sqlite")
 POSTGRESQL = pytest.param("postgresql", id="postgresql", marks=pytest.mark.postgresql)
 
@@ -27,13 +28,25 @@ async def store() -> AsyncIterator[Store]:
 @pytest.fixture(params=[SQLITE, POSTGRESQL])
 async def durable_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     """A store of each kind that lasts, with the group `demo`."""
-    url = (
-        f"sqlite:///{tmp_path}/timers.db"
-        if request.param == "sqlite"
-        else str(request.getfixturevalue("postgres_database"))
-    )
-    async with _with_group(open_store(url)) as store:
+    async with _with_group(_opened(request, tmp_path)) as store:
         yield store
+
+
+@pytest.fixture(params=[MEMORY, SQLITE, POSTGRESQL])
+async def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    """A store of each kind, with the group `demo`."""
+    async with _with_group(_opened(request, tmp_path)) as store:
+        yield store
+
+
+def _opened(request: pytest.FixtureRequest, folder: Path) -> Store:
+    match request.param:
+        case "memory":
+            return MemoryStore()
+        case "sqlite":
+            return open_store(f"sqlite:///{folder}/timers.db")
+        case _:
+            return open_store(request.getfixturevalue("postgres_database"))
 
 
 @asynccontextmanager
@@ -56,6 +69,13 @@ async def bridge(store: Store) -> AsyncIterator[Bridge]:
 async def durable_bridge(durable_store: Store) -> AsyncIterator[Bridge]:
     async with running_bridge(durable_store) as running:
         yield running
+
+
+@pytest.fixture
+async def any_client(any_store: Store) -> AsyncIterator[aiohttp.ClientSession]:
+    """A client of a bridge on each store in turn."""
+    async with running_bridge(any_store) as running, aiohttp.ClientSession(running.url) as session:
+        yield session
 
 
 @pytest.fixture

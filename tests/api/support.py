@@ -3,12 +3,20 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from uuid import uuid4
+
+import aiohttp
 
 from durable_timer.metrics import Metrics
-from durable_timer.stores.base import Store
+from durable_timer.models.outcome import Outcome, OutcomeKind
+from durable_timer.models.ownership import Claim, Member, MemberReport
+from durable_timer.models.timer import TimerState
+from durable_timer.stores.base import Store, TakeGroup, TakeShard
 from durable_timer_api.app import build_app, serve
 from durable_timer_api.handlers.service import Probe
 from durable_timer_api.settings import BridgeSettings
+from tests.support.waiting import eventually
 
 GROUP = "demo"
 TIMERS = f"/api/v1/groups/{GROUP}/timers"
@@ -38,3 +46,40 @@ def create_body(**fields: object) -> dict[str, object]:
     """A create that is in order, with the fields given; None removes one."""
     body: dict[str, object] = {"executeAt": LATER, "callbackUrl": HOOK, **fields}
     return {name: value for name, value in body.items() if value is not None}
+
+
+@dataclass(slots=True)
+class Executing:
+    """An executor that owns all shards of the group, to bring timers into a state."""
+
+    store: Store
+    me: str
+    claims: list[Claim]
+
+    async def bring(self, timer_id: str, state: TimerState) -> None:
+        """Takes the timer, which is due (with whatever else is), and settles it unless it is to be running."""
+        shards = [TakeShard(claim.shard, claim.epoch, None) for claim in self.claims]
+        taken = await self.store.take_due([TakeGroup(GROUP, shards, 1000)], self.me, timedelta(0), uuid4().int >> 66)
+        timer = next(timer for timer in taken.timers if timer.timer_id == timer_id)
+        if state is not TimerState.RUNNING:
+            kind = OutcomeKind.COMPLETED if state is TimerState.COMPLETED else OutcomeKind.FAILED
+            settled = Outcome(group_id=GROUP, timer_id=timer_id, run=timer.run, kind=kind, attempt=1, last_status=418)
+            assert await self.store.settle([settled]) == [True]
+
+    async def until_seen(self, client: aiohttp.ClientSession, state: str) -> None:
+        """Waits until the bridge knows that its group is in that state."""
+
+        async def seen() -> bool:
+            async with client.get(f"/api/v1/groups/{GROUP}") as answer:
+                return bool((await answer.json())["state"] == state)
+
+        await eventually(seen)
+
+
+async def executing(store: Store) -> Executing:
+    """An executor of the group `demo`."""
+    me = uuid4().hex
+    await store.join(Member(me, "executor-0", "default", None, 0, False, False, MemberReport()))
+    rows, _ = await store.shards("default")
+    epochs = await store.claim([Claim(*row.key, row.epoch) for row in rows], me)
+    return Executing(store, me, [Claim(*row.key, epoch or 0) for row, epoch in zip(rows, epochs, strict=True)])
