@@ -6,14 +6,22 @@ from pathlib import Path
 from typing import Final
 
 from docs.configuration import configuration_page
+from docs.decisions import decisions_page
 from docs.limits import limits_page
+from docs.metrics import metrics_page
 
 FOLDER: Final = Path(__file__).parent
+DECISIONS: Final = FOLDER / "decisions"
 
 
 def pages() -> dict[Path, str]:
     """Each generated page by its file."""
-    return {FOLDER / "configuration.md": configuration_page(), FOLDER / "limits.md": limits_page()}
+    return {
+        FOLDER / "configuration.md": configuration_page(),
+        FOLDER / "limits.md": limits_page(),
+        FOLDER / "metrics.md": metrics_page(),
+        DECISIONS / "README.md": decisions_page(DECISIONS),
+    }
 
 
 if __name__ == "__main__":
