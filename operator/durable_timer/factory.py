@@ -6,6 +6,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -15,7 +16,7 @@ from durable_timer.config import Settings
 from durable_timer.engine.executor import Executor
 from durable_timer.engine.http import PyreqwestDeliverer
 from durable_timer.engine.settings import EngineSettings
-from durable_timer.errors import StoreUnavailable
+from durable_timer.errors import ConfigError, StoreUnavailable
 from durable_timer.groups.manifests import LoadedManifest, load_manifests
 from durable_timer.groups.registration import apply_groups
 from durable_timer.health import health_app
@@ -33,6 +34,9 @@ from durable_timer_api.app import build_app
 from durable_timer_api.handlers.service import Probe
 from durable_timer_api.settings import BridgeSettings
 
+if TYPE_CHECKING:
+    from durable_timer.tracing.spans import SpanTracer
+
 
 class Factory:
     """Makes one process's parts."""
@@ -41,7 +45,13 @@ class Factory:
         self.metrics = Metrics()
         self._settings = settings
         self._clock = SystemClock()
+        self._tracer = _span_tracer(settings)
         self._rng = random.Random(random.SystemRandom().getrandbits(64))  # noqa: S311 - jitter and ids, no secrets
+
+    async def close(self) -> None:
+        """Sends the spans that are left."""
+        if self._tracer is not None:
+            await self._tracer.close()
 
     def manifests(self) -> list[LoadedManifest]:
         """The groups' manifests that the settings name. Raises: ManifestError."""
@@ -65,7 +75,7 @@ class Factory:
             connections=database.pool_size,
             application_name=f"durable-timer {self._settings.member_name}",
         )
-        store = observed(open_store(self._settings.store, options), self.metrics)
+        store = observed(open_store(self._settings.store, options), self.metrics, self._tracer)
         try:
             try:
                 await store.migrate()
@@ -105,7 +115,7 @@ class Factory:
                 rng=self._rng,
                 settings=engine_settings(settings),
                 metrics=self.metrics,
-                tracer=ContextTracer(self._rng),
+                tracer=self._tracer or ContextTracer(self._rng),
             )
         finally:
             await deliverer.close()
@@ -129,6 +139,20 @@ class Factory:
     def health(self, executor: Executor) -> web.Application:
         """What an executor without a bridge serves."""
         return health_app(self.metrics, executor.healthy, executor.ready)
+
+
+def _span_tracer(settings: Settings) -> SpanTracer | None:
+    """None unless spans are asked for. Raises: ConfigError, when the extra is missing."""
+    endpoint = settings.tracing.endpoint
+    if endpoint is None:
+        return None
+    try:
+        from durable_timer.tracing.spans import SpanTracer, otlp_exporter
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"tracing.endpoint needs {error.name}, which is not installed: pip install 'durable-timer[otel]'"
+        ) from error
+    return SpanTracer("durable-timer", settings.tracing.sample_ratio, otlp_exporter(endpoint))
 
 
 def _probe(good: Callable[[], bool], otherwise: str) -> Probe:

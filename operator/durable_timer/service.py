@@ -48,6 +48,7 @@ async def serve(settings: Settings, role: Role, stop: asyncio.Event | None = Non
     stop = stop or asyncio.Event()
     async with AsyncExitStack() as stack:
         stack.enter_context(_Signals(stop))
+        stack.push_async_callback(factory.close)
         store, executor, app = await _parts(factory, role, settings, stack)
         await factory.apply_groups(store, manifests)
         await _listen(app, factory.bridge_settings(), settings, stack)

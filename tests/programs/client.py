@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,9 +21,9 @@ class Client:
     def __init__(self, url: str) -> None:
         self._address = urlsplit(url).netloc
 
-    def request(self, method: str, path: str, body: object = None) -> Answer:
+    def request(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Answer:
         payload = None if body is None else json.dumps(body)
-        headers = {"content-type": "application/json"} if payload is not None else {}
+        headers = {"content-type": "application/json"} | dict(headers or {}) if payload is not None else {}
         with contextlib.closing(http.client.HTTPConnection(self._address, timeout=30)) as connection:
             connection.request(method, path, payload, headers)
             answer = connection.getresponse()

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from durable_timer.metrics import Metrics
 from durable_timer.stores.base import Capabilities, Store, WakeListener
+from durable_timer.stores.traced import TracedCalls
+
+if TYPE_CHECKING:
+    from durable_timer.tracing.spans import SpanTracer
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class ObservedStore:
-    """`store`, with every call reported to `metrics` under its method's name. Answers and errors pass unchanged."""
+    """`store`, with every call reported to `metrics` under its method's name. Answers and errors pass unchanged.
 
-    def __init__(self, store: Store, metrics: Metrics) -> None:
+    With a tracer, creates and takes are recorded as spans, too.
+    """
+
+    def __init__(self, store: Store, metrics: Metrics, tracer: SpanTracer | None) -> None:
         self._store = store
         self._metrics = metrics
-        self.create = self._timed(store.create)
+        traced = store if tracer is None else TracedCalls(store, tracer)
+        self.create = self._timed(traced.create)
         self.get = self._timed(store.get)
         self.list = self._timed(store.list)
         self.update = self._timed(store.update)
@@ -43,7 +51,7 @@ class ObservedStore:
         self.release = self._timed(store.release)
         self.raise_term = self._timed(store.raise_term)
         self.assign = self._timed(store.assign)
-        self.take_due = self._timed(store.take_due)
+        self.take_due = self._timed(traced.take_due)
         self.settle = self._timed(store.settle)
         self.sweep = self._timed(store.sweep)
         self.longest_running = self._timed(store.longest_running)
@@ -79,6 +87,6 @@ class ObservedStore:
         return timed
 
 
-def observed(store: Store, metrics: Metrics) -> Store:
+def observed(store: Store, metrics: Metrics, tracer: SpanTracer | None = None) -> Store:
     """The store to use in place of `store`."""
-    return ObservedStore(store, metrics)
+    return ObservedStore(store, metrics, tracer)

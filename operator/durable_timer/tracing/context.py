@@ -1,4 +1,4 @@
-"""Trace context (W3C, https://www.w3.org/TR/trace-context/): a timer's callback belongs to the trace of its create."""
+"""Trace context (W3C, https://www.w3.org/TR/trace-context/), handed on without recording anything."""
 
 from __future__ import annotations
 
