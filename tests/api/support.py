@@ -11,7 +11,7 @@ import aiohttp
 from durable_timer.metrics import Metrics
 from durable_timer.models.outcome import Outcome, OutcomeKind
 from durable_timer.models.ownership import Claim, Member, MemberReport
-from durable_timer.models.timer import TimerState
+from durable_timer.models.timer import TakenTimer, TimerState
 from durable_timer.stores.base import Store, TakeGroup, TakeShard
 from durable_timer_api.app import build_app, serve
 from durable_timer_api.handlers.service import Probe
@@ -58,13 +58,20 @@ class Executing:
 
     async def bring(self, timer_id: str, state: TimerState) -> None:
         """Takes the timer, which is due (with whatever else is), and settles it unless it is to be running."""
-        shards = [TakeShard(claim.shard, claim.epoch, None) for claim in self.claims]
-        taken = await self.store.take_due([TakeGroup(GROUP, shards, 1000)], self.me, timedelta(0), uuid4().int >> 66)
-        timer = next(timer for timer in taken.timers if timer.timer_id == timer_id)
+        timer = next(timer for timer in await self._take() if timer.timer_id == timer_id)
         if state is not TimerState.RUNNING:
             kind = OutcomeKind.COMPLETED if state is TimerState.COMPLETED else OutcomeKind.FAILED
-            settled = Outcome(group_id=GROUP, timer_id=timer_id, run=timer.run, kind=kind, attempt=1, last_status=418)
-            assert await self.store.settle([settled]) == [True]
+            assert await self.store.settle([_outcome(timer, kind)]) == [True]
+
+    async def fail_all(self) -> None:
+        """Takes and fails whatever is due."""
+        while taken := await self._take():
+            await self.store.settle([_outcome(timer, OutcomeKind.FAILED) for timer in taken])
+
+    async def _take(self) -> list[TakenTimer]:
+        shards = [TakeShard(claim.shard, claim.epoch, None) for claim in self.claims]
+        run = uuid4().int >> 66
+        return (await self.store.take_due([TakeGroup(GROUP, shards, 2000)], self.me, timedelta(0), run)).timers
 
     async def until_seen(self, client: aiohttp.ClientSession, state: str) -> None:
         """Waits until the bridge knows that its group is in that state."""
@@ -74,6 +81,12 @@ class Executing:
                 return bool((await answer.json())["state"] == state)
 
         await eventually(seen)
+
+
+def _outcome(timer: TakenTimer, kind: OutcomeKind) -> Outcome:
+    return Outcome(
+        group_id=GROUP, timer_id=timer.timer_id, run=timer.run, kind=kind, attempt=timer.attempt + 1, last_status=418
+    )
 
 
 async def executing(store: Store) -> Executing:
