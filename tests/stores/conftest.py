@@ -1,13 +1,18 @@
 """The stores that the contract suite runs against.
 
 A new store is one class here, with `open` and `pass_time`, and one line in `BACKENDS`: every test of `contract/` then
-runs on it, the races between processes only if it is `shared`.
+runs on it. One that several processes may open stands in `SHARED_BACKENDS` as well, and says with `hold_takes` how a
+take can be stopped before it commits: the races between processes then run on it, too.
 """
 
 import asyncio
 import contextlib
+import random
+import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +25,9 @@ from durable_timer.stores.memory import MemoryDatabase, MemoryStore
 from durable_timer.stores.registry import open_store
 from tests.stores.contract.world import Executor, World
 from tests.support.postgres import new_database
+from tests.support.waiting import eventually
+
+TakeHeld = Callable[[], Awaitable[object]]
 
 
 class Backend(Protocol):
@@ -34,15 +42,50 @@ class Backend(Protocol):
         ...
 
 
+class SharedBackend(Backend, Protocol):
+    """A database that several processes may open."""
+
+    def hold_takes(self, group_id: str) -> AbstractAsyncContextManager[TakeHeld]:
+        """Stops takes of the group's timers before they commit, until the end of the context.
+
+        The context's value waits until one is stopped.
+        """
+        ...
+
+
 class MemoryBackend:
-    """The reference model, with a clock that can be moved."""
+    """The reference model, with a clock that can be moved; calls of two processes mix in random order."""
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
         self._ahead = timedelta(0)
+        self._rng = random.Random(request.node.name)
         self._database = MemoryDatabase(now=lambda: datetime.now(UTC) + self._ahead)
+        self._released = asyncio.Event()
+        self._released.set()
+        self._stopped = asyncio.Event()
 
     async def open(self) -> Store:
-        return MemoryStore(self._database)
+        return MemoryStore(self._database, hooks=self)
+
+    async def before(self, name: str) -> None:
+        for _ in range(self._rng.randrange(6)):
+            await asyncio.sleep(0)
+        if name == "take_due.commit" and not self._released.is_set():
+            self._stopped.set()
+            await self._released.wait()
+
+    async def after(self, name: str) -> None:
+        for _ in range(self._rng.randrange(6)):
+            await asyncio.sleep(0)
+
+    @contextlib.asynccontextmanager
+    async def hold_takes(self, group_id: str) -> AsyncIterator[TakeHeld]:
+        self._released.clear()
+        self._stopped.clear()
+        try:
+            yield self._stopped.wait
+        finally:
+            self._released.set()
 
     async def pass_time(self, by: timedelta) -> None:
         self._ahead += by
@@ -53,12 +96,10 @@ class SqliteBackend:
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
         folder: Path = request.getfixturevalue("tmp_path")
-        self._file = folder / "timers.db"
+        self._file = shutil.copy(request.getfixturevalue("migrated_file"), folder / "timers.db")
 
     async def open(self) -> Store:
-        store = open_store(f"sqlite:///{self._file}")
-        await store.migrate()
-        return store
+        return open_store(f"sqlite:///{self._file}")
 
     async def pass_time(self, by: timedelta) -> None:
         micros = by // timedelta(microseconds=1)
@@ -88,6 +129,28 @@ class PostgresBackend:
         finally:
             await connection.close()
 
+    @contextlib.asynccontextmanager
+    async def hold_takes(self, group_id: str) -> AsyncIterator[TakeHeld]:
+        name, key = f"hold_{uuid.uuid4().hex}", random.getrandbits(62)
+        connection = await asyncpg.connect(self._url)
+
+        async def stopped() -> bool:
+            waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            return bool(await connection.fetchval(waiting))
+
+        try:
+            await connection.execute("SELECT pg_advisory_lock($1)", key)
+            await connection.execute(f"""
+                CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS
+                    $$ BEGIN PERFORM pg_advisory_xact_lock_shared({key}); RETURN NULL; END $$;
+                CREATE TRIGGER {name} AFTER UPDATE ON timers FOR EACH ROW
+                    WHEN (NEW.state = 1 AND NEW.group_id = '{group_id}') EXECUTE FUNCTION {name}()""")
+            yield lambda: eventually(stopped)
+        finally:
+            await connection.execute("SELECT pg_advisory_unlock_all()")
+            await connection.execute(f"DROP FUNCTION IF EXISTS {name}() CASCADE")
+            await connection.close()
+
 
 MEMORY = pytest.param(MemoryBackend, id="memory")
 SQLITE = pytest.param(SqliteBackend, id="sqlite")
@@ -112,6 +175,14 @@ def contract_database(request: pytest.FixtureRequest) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file, to be copied."""
+    file = tmp_path_factory.mktemp("migrated") / "timers.db"
+    asyncio.run(_migrate(f"sqlite:///{file}"))
+    return file
+
+
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> Backend:
     made: Backend = request.param(request)
@@ -119,8 +190,8 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 
 
 @pytest.fixture(params=SHARED_BACKENDS)
-def shared_backend(request: pytest.FixtureRequest) -> Backend:
-    made: Backend = request.param(request)
+def shared_backend(request: pytest.FixtureRequest) -> SharedBackend:
+    made: SharedBackend = request.param(request)
     return made
 
 
@@ -132,7 +203,7 @@ async def world(backend: Backend) -> AsyncIterator[World]:
 
 
 @pytest.fixture
-async def shared(shared_backend: Backend) -> AsyncIterator[World]:
+async def shared(shared_backend: SharedBackend) -> AsyncIterator[World]:
     """A registered group in a store of each kind that several processes may open."""
     async with _world(shared_backend) as world:
         yield world

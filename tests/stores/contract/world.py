@@ -56,6 +56,10 @@ class World:
     owner: str = field(default_factory=lambda: unique("file:o"))
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
 
+    async def elsewhere(self) -> Store:
+        """Another process's store, or the only one where one process owns the database."""
+        return self.store if self.store.capabilities.exclusive else await self.open()
+
     # Groups and members
 
     def registration(self, **fields: Any) -> GroupRegistration:
