@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import cast
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +37,10 @@ class Client(asyncio.Protocol):
         self._refused = 0
         self._buffer = b""
         self._sent = 0.0
-        self._transport: asyncio.Transport | None = None
+        self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         self._next()
 
     def data_received(self, data: bytes) -> None:
@@ -62,7 +63,6 @@ class Client(asyncio.Protocol):
             self._done.set_exception(exc or ConnectionError("the service closed a connection"))
 
     def _next(self) -> None:
-        assert self._transport is not None
         following = next(self._requests, None)
         if following is None:
             if not self._done.done():
@@ -83,7 +83,7 @@ async def run(host: str, port: int, requests: list[bytes], connections: int) -> 
     for _ in range(connections):
         done: asyncio.Future[int] = loop.create_future()
         waits.append(done)
-        await loop.create_connection(lambda done=done: Client(shared, took, done), host, port)
+        await loop.create_connection(partial(Client, shared, took, done), host, port)
     refused = sum(await asyncio.gather(*waits))
     lasted = time.perf_counter() - begun
     ranked = sorted(took)

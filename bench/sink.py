@@ -13,6 +13,7 @@ import sys
 import time
 from datetime import datetime
 from itertools import pairwise
+from typing import cast
 
 import orjson
 import uvloop
@@ -60,11 +61,10 @@ class Connection(asyncio.Protocol):
     def __init__(self, arrivals: Arrivals) -> None:
         self._arrivals = arrivals
         self._buffer = b""
-        self._transport: asyncio.Transport | None = None
+        self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         at = time.time()
@@ -81,7 +81,6 @@ class Connection(asyncio.Protocol):
         self._buffer = buffer
 
     def _answer(self, head: bytes, body: bytes, at: float) -> None:
-        assert self._transport is not None
         if head.startswith(b"get /stats"):
             said = orjson.dumps(self._arrivals.summary())
             self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(said), said))
