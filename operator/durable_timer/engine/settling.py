@@ -23,7 +23,7 @@ from durable_timer.stores.base import Store
 BATCH: Final = 500
 """Outcomes of one call."""
 
-GATHER: Final = 0.004
+GATHER: Final = 0.015
 """Seconds that a small batch waits for more."""
 
 ENOUGH: Final = 200
