@@ -17,6 +17,8 @@ GAP: Final = 1.0
 """Promise 5: the longest gap of a planned stop, in seconds."""
 GAP_IN_FAULTS: Final = 10.0
 """The same where single calls fail or take seconds: a take whose answer is lost is swept after 3 s."""
+PROMPTLY: Final = 0.1
+"""Within this, with nothing in the way, 95 of 100 callbacks leave: the network takes 1 to 4 ms each way."""
 CLOSING: Final = 3.0
 """A group's pause or deletion is done so long after the write, whatever the weather."""
 OPENING: Final = 2.0
@@ -27,6 +29,7 @@ ROOMY: Final = 50
 def check_bounds(history: History, scenario: Scenario) -> Iterator[str]:
     """All violations of bounds, each as a sentence."""
     yield from in_time(history, scenario)
+    yield from promptly(history, scenario)
     yield from closed_groups(history)
     yield from places(history, scenario)
 
@@ -55,6 +58,16 @@ def in_time(history: History, scenario: Scenario) -> Iterator[str]:
     for send, late in lateness(history):
         if late > limit:
             yield f"late: {send.timer_id} occurrence {send.occurrence} left {late:.3f} s late, at {send.at:.3f}"
+
+
+def promptly(history: History, scenario: Scenario) -> Iterator[str]:
+    """Promise 2 in calm: a wake-up or a look that comes too late shows in many timers by less than a second."""
+    if scenario.weather.disturbs:
+        return
+    late = [seconds for _, seconds in lateness(history)]
+    slow = sum(seconds > PROMPTLY for seconds in late)
+    if 20 * slow > len(late):
+        yield f"slow: {slow} of {len(late)} callbacks left more than {PROMPTLY} s late, and nothing was in the way"
 
 
 def closed_groups(history: History) -> Iterator[str]:

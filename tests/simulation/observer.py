@@ -1,7 +1,7 @@
 """Watches the store's commits and writes them down."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from durable_timer.models.group import GroupState
 from durable_timer.models.results import CreateStatus, DeleteStatus
@@ -12,7 +12,10 @@ from durable_timer.stores.memory import MemoryDatabase
 from tests.simulation.history import History, Settle, Take, Write
 from tests.simulation.loop import Process
 
-CLOSED = {GroupState.DELETED, GroupState.PURGING}
+SILENCE: Final = 2.0
+"""A death is declared no sooner than so long after the last beat was committed."""
+
+CLOSED: Final = {GroupState.DELETED, GroupState.PURGING}
 
 
 @dataclass(slots=True)
@@ -22,6 +25,8 @@ class Observer:
     database: MemoryDatabase
     history: History
     _open: dict[tuple[str, str], Take] = field(default_factory=dict)
+    _beats: dict[str, float] = field(default_factory=dict)
+    """By incarnation, when its last beat was committed."""
     _before: dict[str, Timer] = field(default_factory=dict)
 
     def before(self, process: Process, name: str, args: tuple[Any, ...]) -> None:
@@ -104,17 +109,26 @@ class Observer:
     def _saw_beat(self, process: Process, args: tuple[Any, ...], answer: object) -> None:
         if answer is None:
             self.history.line(process.name, f"* beat refused {args[0]}")
+        else:
+            self._beats[args[0]] = self.history.loop.time()
 
     def _saw_declare_dead(self, process: Process, args: tuple[Any, ...], answer: bool) -> None:
         incarnation = args[0]
-        self._note_deaths()
+        if self._note_deaths():
+            silent = self.history.loop.time() - self._beats.get(incarnation, 0.0)
+            if silent < SILENCE:
+                self.history.violations.append(f"murder: {incarnation} was declared dead {silent:.3f} s after its beat")
         dead = self.history.incarnations.get(incarnation)
         self.history.line(process.name, f"* declare dead {incarnation} of {dead}: {answer}")
 
-    def _note_deaths(self) -> None:
+    def _note_deaths(self) -> bool:
+        """Writes down who is newly dead; whether somebody is."""
+        found = False
         for incarnation, row in self.database.members.items():
             if row.member.dead and incarnation not in self.history.deaths:
                 self.history.deaths[incarnation] = self.history.order()
+                found = True
+        return found
 
     # What clients do
 

@@ -32,18 +32,20 @@ class Storm:
 
     def start(self) -> None:
         weather = self.scenario.weather
-        for rate, happen in (
-            (weather.kills, self._kill),
-            (weather.stops, self._stop),
-            (weather.bursts, self._burst),
-            (weather.cuts, self._cut),
-            (weather.outages, self._outage),
-            (weather.pauses, self._pause),
-            (weather.step_back, self._step_back),
+        for rate, plan in (
+            (weather.kills, self._planned(self._kill)),
+            (weather.stops, self._planned(self._stop)),
+            (weather.bursts, self._planned(self._burst)),
+            (weather.cuts, self._planned(self._cut)),
+            (weather.outages, self._planned(self._outage)),
+            (weather.pauses, self._plan_pause),
+            (weather.step_back, self._planned(self._step_back)),
         ):
-            count = int(rate) + (self.rng.random() < rate % 1)
-            for _ in range(count):
-                self._at(self._when(), happen)
+            for _ in range(int(rate) + (self.rng.random() < rate % 1)):
+                plan()
+
+    def _planned(self, happen: Callable[[], None]) -> Callable[[], None]:
+        return lambda: self._at(self._when(), happen)
 
     def _when(self) -> float:
         if self.rng.random() < self.scenario.weather.aim:
@@ -105,9 +107,15 @@ class Storm:
     def _end_outage(self) -> None:
         self.network.outages -= 1
 
-    def _pause(self) -> None:
+    def _plan_pause(self) -> None:
+        """Begins at an instant, or ends at it."""
+        seconds = self.rng.uniform(*self.scenario.weather.pause_span)
+        when = self._when() - self.rng.choice((0.0, seconds))
+        self._at(when, lambda: self._pause(seconds))
+
+    def _pause(self, seconds: float) -> None:
         if running := self._pick():
-            self.pause(running.process, self.rng.uniform(*self.scenario.weather.pause_span))
+            self.pause(running.process, seconds)
 
     def _resume(self, process: Process) -> None:
         self.history.line(process.name, "* resumes")

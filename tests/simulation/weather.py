@@ -39,6 +39,11 @@ class Weather:
     executors: tuple[int, ...] = (1, 2, 2, 3, 3, 4)
     """How many executors there may be."""
 
+    @property
+    def disturbs(self) -> bool:
+        """Whether anything happens beyond planned stops."""
+        return any((self.kills, self.cuts, self.outages, self.pauses, self.slow, self.error_before, self.error_after))
+
 
 CALM: Final = Weather(name="none", stops=3.0, bursts=0.5)
 KILLS: Final = Weather(name="kills", kills=3.0, stops=3.0, kill_leaving=0.5, bursts=0.5)
@@ -55,6 +60,17 @@ STORMS: Final = Weather(
     late_commit=0.05,
     error_after=0.002,
     aim=0.7,
+    executors=(2, 3, 3, 4),
+)
+LAGS: Final = Weather(
+    name="lags",
+    stops=1.0,
+    pauses=12.0,
+    pause_span=(1.5, 2.6),
+    slow=0.5,
+    slow_span=(0.01, 0.6),
+    late_commit=0.1,
+    aim=0.8,
     executors=(2, 3, 3, 4),
 )
 CROWDS: Final = Weather(
@@ -83,7 +99,7 @@ MIXED: Final = Weather(
     late_commit=0.02,
     step_back=0.5,
 )
-WEATHERS: Final = {weather.name: weather for weather in (CALM, KILLS, OUTAGES, STORMS, CROWDS, MIXED)}
+WEATHERS: Final = {weather.name: weather for weather in (CALM, KILLS, OUTAGES, STORMS, LAGS, CROWDS, MIXED)}
 
 
 def weather_of(seed: int) -> Weather:
