@@ -47,6 +47,8 @@ def build_app(
     for operation in operations(handlers):
         route = app.router.add_route(operation.method, operation.path, operation.handler)
         names[route] = operation.name
+        if operation.method == "GET":
+            names[app.router.add_route("HEAD", operation.path, operation.handler)] = operation.name
 
     async def lifetime(_: web.Application) -> AsyncIterator[None]:
         await groups.start()
