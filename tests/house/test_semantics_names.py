@@ -59,11 +59,11 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 @pages
 def test_a_name_that_links_to_a_module_is_defined_there(page: Path) -> None:
-    linked = [(NAME.fullmatch(text), target) for text, target, _ in LINK.findall(page.read_text())]
+    linked = [(name[1], target) for text, target, _ in LINK.findall(page.read_text()) if (name := NAME.fullmatch(text))]
     missing = [
-        f"{name[1]} in {target}"
+        f"{name} in {target}"
         for name, target in linked
-        if name is not None and target.endswith(".py") and name[1] not in names((page.parent / target).resolve())
+        if target.endswith(".py") and not name.endswith(".py") and name not in names((page.parent / target).resolve())
     ]
     assert not missing
 
