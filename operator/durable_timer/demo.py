@@ -106,10 +106,19 @@ async def run(settings: Settings) -> None:
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group, _receiving() as receiver:
         service = group.create_task(serve(settings, Role.STANDALONE, stop))
-        show = group.create_task(_show(f"http://{settings.listen}", settings, receiver))
+        others = [
+            group.create_task(_show(f"http://{settings.listen}", settings, receiver)),
+            group.create_task(_say_stopping(stop)),
+        ]
         await service
-        show.cancel()
+        for task in others:
+            task.cancel()
     print("Stopped. Timers that are not due yet wait for the next `make run`.")
+
+
+async def _say_stopping(stop: asyncio.Event) -> None:
+    await stop.wait()
+    print("\nStopping: callbacks under way end first; Ctrl-C again ends it at once.", flush=True)
 
 
 @asynccontextmanager

@@ -51,8 +51,8 @@ async def serve(settings: Settings, role: Role, stop: asyncio.Event | None = Non
         stack.push_async_callback(factory.close)
         store, executor, app = await _parts(factory, role, settings, stack)
         await factory.apply_groups(store, manifests)
-        await _listen(app, factory.bridge_settings(), settings, stack)
-        log.info("serving", role=role.value, listen=settings.listen, store=masked(settings.store))
+        listen = await _listen(app, factory.bridge_settings(), settings, stack)
+        log.info("serving", role=role.value, listen=listen, store=masked(settings.store))
         async with asyncio.TaskGroup() as group:
             group.create_task(_stopping(stop, executor))
             if executor is not None:
@@ -84,12 +84,14 @@ async def _parts(
 
 async def _listen(
     app: web.Application, bridge_settings: BridgeSettings, settings: Settings, stack: AsyncExitStack
-) -> None:
+) -> str:
+    """Listens until the stack is left; answers the address, with the port that was given where 0 was asked for."""
     host, port = split_listen(settings.listen)
     try:
-        await stack.enter_async_context(serve_app(app, host or "", port, bridge_settings))
+        port = await stack.enter_async_context(serve_app(app, host or "", port, bridge_settings))
     except OSError as error:
         raise ConfigError(f"--listen {settings.listen}: {_why_not(error)}") from None
+    return f"{settings.listen.rpartition(':')[0]}:{port}"
 
 
 def _why_not(error: OSError) -> str:

@@ -65,6 +65,14 @@ def test_an_unknown_variable_of_a_part_is_named(monkeypatch: pytest.MonkeyPatch)
     assert "DURABLE_TIMER_ENGINE__SLOT: no such setting; did you mean engine.slots?" in refusal()
 
 
+def test_an_empty_variable_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DURABLE_TIMER_GROUPS", "")
+    monkeypatch.setenv("DURABLE_TIMER_ENGINE__SLOTS", "")
+    settings = load(None, {})
+    assert settings.groups is None
+    assert settings.engine.slots == 1000
+
+
 def test_variables_that_kubernetes_adds_for_a_service_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DURABLE_TIMER_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("DURABLE_TIMER_PORT", "tcp://10.0.0.1:80")

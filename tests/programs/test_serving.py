@@ -1,12 +1,16 @@
 """The standalone service as a process: ready soon, stopped cleanly, nothing lost over a restart or a hard end."""
 
+import base64
+import json
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from standardwebhooks import Webhook
 
 from tests.programs.client import Client
 from tests.support.process import ServiceProcess
@@ -131,3 +135,52 @@ def test_loopback_targets_are_denied_unless_the_setting_says_otherwise(tmp_path:
         client.create("demo", id="t", delay="0s", callbackUrl=receiver.url)
         eventually_blocking(lambda: client.timer("demo", "t")["state"] == "failed")
         assert receiver.arrivals() == []
+
+
+SIGNED = """\
+apiVersion: durabletimer.dev/v1alpha1
+kind: TimerGroup
+metadata: {name: signed}
+spec:
+  callback: {signing: {secretRefs: [{name: signing, key: secret}]}}
+"""
+
+
+def test_a_group_waits_for_its_signing_secret_and_signs_with_it(tmp_path: Path, receiver: Receiver) -> None:
+    (tmp_path / "group.yaml").write_text(SIGNED)
+    secret = "whsec_" + base64.b64encode(b"k" * 32).decode()
+    arguments = [
+        "--store", f"sqlite:///{tmp_path}/t.sqlite", "--groups", f"{tmp_path}/group.yaml",
+        "--set", f"secrets_dir={tmp_path}/secrets", "--set", "engine.deny_private_targets=false",
+    ]  # fmt: skip
+    with ServiceProcess("standalone", *arguments, log=tmp_path / "log") as service:
+        service.wait_ready()
+        client = Client(service.url)
+        client.create("signed", id="t", delay="0s", callbackUrl=receiver.url, payload={"n": 1})
+        with pytest.raises(TimeoutError):
+            eventually_blocking(receiver.arrivals, 1.0)
+        (tmp_path / "secrets" / "signing").mkdir(parents=True)
+        (tmp_path / "secrets" / "signing" / "secret").write_text(secret + "\n")
+        eventually_blocking(receiver.arrivals, 30)
+    arrival = receiver.arrivals()[0]
+    assert Webhook(secret).verify(arrival.body, dict(arrival.headers))["timerId"] == "t"
+
+
+def test_a_fault_of_the_program_is_logged_with_its_traceback(tmp_path: Path) -> None:
+    """As a line of JSON where that is asked for, and with exit code 1."""
+    code = (
+        "from durable_timer.stores.sqlite import store\n"
+        "def broken(*_): raise RuntimeError('sqlite://u:hunter2@h')\n"
+        "store.SqliteStore.migrate = broken\n"
+        "from durable_timer.cli import main; main()\n"
+    )
+    arguments = ["standalone", "--store", f"sqlite:///{tmp_path}/t.sqlite", "--log-format", "json"]
+    result = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    said = json.loads(line)
+    assert (said["event"], said["level"]) == ("ended by a fault of the program", "critical")
+    assert "RuntimeError" in said["exception"]
+    assert "hunter2" not in line

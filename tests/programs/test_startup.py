@@ -154,3 +154,11 @@ def test_nothing_is_left_behind_by_a_failed_start(tmp_path: Path) -> None:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
         refusal(USAGE, "standalone", "--listen", listen, folder=tmp_path)
     assert run("groups", "list", folder=tmp_path).returncode == 0
+
+
+def test_what_the_store_refuses_has_an_exit_code_of_its_own(tmp_path: Path) -> None:
+    assert "no group 'nowhere'" in refusal(REFUSED, "groups", "purge", "nowhere", "--yes", folder=tmp_path)
+    command = ("groups", "transfer", "nowhere", "--to", "file:me")
+    assert "no group 'nowhere'" in refusal(REFUSED, *command, folder=tmp_path)
+    unanswered = run("groups", "purge", "nowhere", folder=tmp_path)
+    assert (unanswered.returncode, "Delete all timers" in unanswered.stdout) == (130, True)

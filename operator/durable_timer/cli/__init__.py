@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import sys
-from enum import IntEnum
 from typing import NoReturn
 
 import click
 
 from durable_timer import __version__
 from durable_timer.cli.config import config
+from durable_timer.cli.exits import ExitCode
 from durable_timer.cli.groups import groups
 from durable_timer.cli.programs import bridge, executor, migrate, standalone
 from durable_timer.cli.texts import TaughtGroup
 from durable_timer.errors import ConfigError, DurableTimerError, GroupError, ManifestError, StoreError
 from durable_timer.logs import masked
-
-
-class ExitCode(IntEnum):
-    """How a command ends."""
-
-    OK = 0
-    FAULT = 1
-    """A fault of the program, with a traceback."""
-    USAGE = 2
-    """A flag, a setting or a manifest that cannot be used."""
-    STORE = 3
-    """The store cannot be used: not reachable, held by another process, or of another schema."""
-    REFUSED = 4
-    """The store refuses what was asked of a group."""
-    INTERRUPTED = 130
 
 
 @click.group(cls=TaughtGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -64,7 +49,7 @@ def main() -> NoReturn:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         sys.exit(ExitCode.INTERRUPTED)
     except DurableTimerError as error:
         for line in str(error).splitlines():

@@ -136,7 +136,9 @@ class DatabasePart(_Part):
     """How the store's database is used; a store takes what applies to it."""
 
     pool_size: Annotated[int, Field(ge=2, le=200)] = Field(
-        default=10, description="The most connections that this process opens to the database."
+        default=10,
+        description="The most connections to the database that a bridge opens, and an executor; standalone is both. One more "
+        "each waits for wake-ups.",
     )
     engine_statement_timeout: Annotated[timedelta, DurationBounds(100 * _MILLISECOND, 60 * _SECOND)] = Field(
         default=2 * _SECOND, description="How long a statement of the executor may take."
@@ -172,7 +174,7 @@ class Settings(BaseSettings):
     """The settings of a process, as checked."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix="DURABLE_TIMER_", env_nested_delimiter="__", validate_default=False
+        frozen=True, extra="forbid", env_prefix="DURABLE_TIMER_", env_nested_delimiter="__", env_ignore_empty=True
     )
 
     listen: Annotated[str, AfterValidator(_check_listen)] = Field(
