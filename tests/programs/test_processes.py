@@ -8,6 +8,7 @@ import pytest
 
 from tests.programs.client import Client
 from tests.programs.cluster import cluster
+from tests.support.postgres import EmbeddedPostgres
 from tests.support.process import PROGRAM, ServiceProcess
 from tests.support.receiver import Receiver, Reply
 from tests.support.waiting import eventually_blocking
@@ -73,3 +74,26 @@ def test_the_command_line_registers_lists_hands_over_and_empties_groups_of_a_run
         answer = client.request("POST", "/api/v1/groups/demo/timers", {"delay": "1s", "callbackUrl": "http://a/"})
         assert (answer.status, answer.body["code"]) == (409, "GROUP_DELETED")
         assert command("groups", "list", *store).splitlines()[1].split()[1] == "deleted"
+
+
+def test_a_database_that_is_killed_and_comes_back_costs_no_timer(
+    private_postgres: EmbeddedPostgres, tmp_path: Path, receiver: Receiver
+) -> None:
+    """Meanwhile creates are answered 503, the process lives and says that it is not ready."""
+    arguments = ("--store", private_postgres.url, "--groups", "examples/timergroup.yaml")
+    allowed = ("--set", "engine.deny_private_targets=false", "--log-level", "error")
+    with ServiceProcess("standalone", *arguments, *allowed, log=tmp_path / "log") as service:
+        service.wait_ready()
+        client = Client(service.url)
+        soon = [client.create("demo", delay="1s", callbackUrl=receiver.url + "/soon")["id"] for _ in range(20)]
+        private_postgres.kill()
+        eventually_blocking(lambda: client.get("/readyz").status == 503)
+        answer = client.request("POST", "/api/v1/groups/demo/timers", {"delay": "1s", "callbackUrl": "http://a/"})
+        assert (answer.status, answer.body["code"]) == (503, "STORE_UNAVAILABLE")
+        assert client.get("/livez").status == 200
+        private_postgres.start()
+        eventually_blocking(lambda: client.get("/readyz").status == 200, 30)
+        eventually_blocking(lambda: len(receiver.arrivals("/soon")) >= len(soon), 30)
+        eventually_blocking(lambda: all(client.timer("demo", one)["state"] == "completed" for one in soon), 30)
+        assert service.stop() == 0
+        assert "Traceback" not in service.output
