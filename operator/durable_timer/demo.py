@@ -196,7 +196,6 @@ def _settings() -> Settings:
     settings = load(None, {name: value for name, value in chosen.items() if variable(name) not in os.environ})
     if settings.store == chosen["store"]:
         FOLDER.mkdir(exist_ok=True)
-        (FOLDER / ".gitignore").write_text("*\n")
     return settings
 
 
