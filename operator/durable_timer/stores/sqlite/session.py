@@ -28,13 +28,14 @@ _SETTINGS: Final = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA busy_timeout = 2000",
-    "PRAGMA wal_autocheckpoint = 2000",
+    "PRAGMA wal_autocheckpoint = 0",
     "PRAGMA journal_size_limit = 67108864",
     "PRAGMA secure_delete = FAST",
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -65536",
 )
-"""FULL: a commit is on the disk when it is answered. The cache is in KiB."""
+"""FULL: a commit is on the disk when it is answered, and outlives a power cut. On an SSD a lone create then takes 0.25 ms
+instead of 0.06 with NORMAL, bulk and takes hardly more. Checkpoints have a thread of their own. The cache is in KiB."""
 
 _READER_SETTINGS: Final = (
     "PRAGMA query_only = ON",

@@ -14,6 +14,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 from durable_timer.clock import Clock
 from durable_timer.errors import GroupError
 from durable_timer.stores.sqlite.calls import Call, Joint, closed
+from durable_timer.stores.sqlite.checkpoints import Checkpointer, checkpoint
 from durable_timer.stores.sqlite.session import Session
 from durable_timer.stores.sqlite.transaction import Transaction
 
@@ -46,8 +47,10 @@ class Writer:
         self._urgent: deque[Call[Any]] = deque()
         self._ordinary: deque[Call[Any]] = deque()
         self._closed = False
+        self._log_is_long = False
         self._signal = threading.Lock()
         self._signal.acquire()
+        self._checkpointer = Checkpointer(path, self._finish_checkpoint)
         self._thread = threading.Thread(target=self._serve, name="sqlite-writer", daemon=True)
         self._thread.start()
 
@@ -78,6 +81,7 @@ class Writer:
     async def close(self) -> bool:
         """Ends the thread after what waits; whether it has ended in time."""
         self._closed = True
+        await self._checkpointer.close()
         self._wake()
         await asyncio.to_thread(self._thread.join, _CLOSING)
         return not self._thread.is_alive()
@@ -98,11 +102,29 @@ class Writer:
         while True:
             if calls := self._next():
                 self._do(calls)
+                self._checkpointer.committed()
+            if self._log_is_long:
+                self._shorten_log()
+            elif calls:
+                continue
             elif self._closed:
                 break
             else:
                 self._signal.acquire()
         self._session.drop()
+
+    def _shorten_log(self) -> None:
+        """Takes the last pages of the log along, so that the next transaction begins it anew."""
+        self._log_is_long = False
+        try:
+            checkpoint(self._session)
+        except sqlite3.Error:
+            self._session.drop()
+
+    def _finish_checkpoint(self) -> None:
+        """Called by the checkpointer's thread."""
+        self._log_is_long = True
+        self._wake()
 
     def _next(self) -> list[Call[Any]]:
         calls = [self._urgent.popleft() for _ in range(len(self._urgent))]
