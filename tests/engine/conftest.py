@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -23,7 +23,7 @@ from durable_timer.stores.memory import MemoryDatabase, MemoryStore
 from durable_timer.tracing import ContextTracer
 from tests.support.waiting import eventually
 
-Target = Callable[[CallbackRequest], Awaitable[Answer | NoAnswer]]
+FakeTarget = Callable[[CallbackRequest], Awaitable[Answer | NoAnswer]]
 
 
 async def accepted(request: CallbackRequest) -> Answer | NoAnswer:
@@ -31,7 +31,7 @@ async def accepted(request: CallbackRequest) -> Answer | NoAnswer:
     return Answer(200, b'{"ok":true}')
 
 
-def answering(*answers: Answer | NoAnswer) -> Target:
+def answering(*answers: Answer | NoAnswer) -> FakeTarget:
     """Answers each in turn, and the last one from then on."""
     left = list(answers)
 
@@ -45,7 +45,7 @@ def answering(*answers: Answer | NoAnswer) -> Target:
 class FakeTargets:
     """A deliverer whose targets are functions, by the URL's host; the others accept."""
 
-    by_host: dict[str, Target] = field(default_factory=dict)
+    by_host: dict[str, FakeTarget] = field(default_factory=dict)
     sent: list[tuple[float, CallbackRequest]] = field(default_factory=list)
     under_way: int = 0
     most: int = 0
@@ -114,15 +114,26 @@ class Rig:
         return sum(shard.owner == me for shard in self.store.database.shards.values())
 
     async def create(
-        self, timer_id: str, url: str = "http://target/x", group_id: str = "g", *, in_seconds: float = 0.0, **more: object
+        self,
+        timer_id: str,
+        url: str = "http://target/x",
+        group_id: str = "g",
+        *,
+        in_seconds: float = 0.0,
+        **more: object,
     ) -> Timer:
         shards = self.store.database.groups[group_id].shards
         execute_at = more.pop("execute_at", None) or await self.store.now() + timedelta(seconds=in_seconds)
         assert isinstance(execute_at, datetime)
-        new = NewTimer(
-            group_id=group_id, timer_id=timer_id, shard=shard_of(timer_id, shards), callback_url=url,
-            fingerprint=timer_id.encode(), execute_at=execute_at, **more,
-        )  # type: ignore[arg-type]  # fmt: skip
+        plain = NewTimer(
+            group_id=group_id,
+            timer_id=timer_id,
+            shard=shard_of(timer_id, shards),
+            callback_url=url,
+            fingerprint=timer_id.encode(),
+            execute_at=execute_at,
+        )
+        new = replace(plain, **more)  # type: ignore[arg-type]
         (result,) = await self.store.create([new], IfExists.FAIL)
         assert result.status is CreateStatus.CREATED
         return result.timer
@@ -130,14 +141,21 @@ class Rig:
     async def row(self, timer_id: str, group_id: str = "g") -> Timer | None:
         return (await self.store.get(group_id, [timer_id]))[0]
 
-    async def becomes(self, timer_id: str, state: TimerState, within: float = 10.0, group_id: str = "g") -> Timer:
+    async def row_when(
+        self, timer_id: str, condition: Callable[[Timer], object], within: float = 10.0, group_id: str = "g"
+    ) -> Timer:
+        """The timer's row, once there is one that satisfies the condition."""
+
         async def there() -> Timer | None:
             row = await self.row(timer_id, group_id)
-            return row if row is not None and row.state is state else None
+            return row if row is not None and condition(row) else None
 
         found = await eventually(there, within)
         assert found is not None
         return found
+
+    async def becomes(self, timer_id: str, state: TimerState, within: float = 10.0, group_id: str = "g") -> Timer:
+        return await self.row_when(timer_id, lambda row: row.state is state, within, group_id)
 
     async def stop(self, executor: Executor) -> None:
         task = next(task for other, task in self._running if other is executor)

@@ -8,7 +8,6 @@ from durable_timer.models.instants import format_instant
 from durable_timer.models.timer import LastOutcome, Schedule, TimerState
 from durable_timer.planning.answers import Answer, BodyEnd, NoAnswer, SendError
 from tests.engine.conftest import Rig, answering
-from tests.support.waiting import eventually
 
 DONE, FAILED, RETRY = "done", "failed", "retry"
 
@@ -47,7 +46,7 @@ async def test_each_answer_has_its_outcome(rig: Rig, answer: Answer | NoAnswer, 
     await rig.start()
     await rig.create("a")
     if expected == RETRY:
-        row = await eventually(lambda: _tried(rig))
+        row = await rig.row_when("a", lambda row: row.attempt)
         assert row.state is TimerState.PENDING
         assert row.attempt == 1
         assert row.first_attempt_at is not None
@@ -62,11 +61,6 @@ async def test_each_answer_has_its_outcome(rig: Rig, answer: Answer | NoAnswer, 
     assert len(rig.targets.sent) == 1
 
 
-async def _tried(rig: Rig):
-    row = await rig.row("a")
-    return row if row is not None and row.attempt else None
-
-
 async def test_a_target_can_ask_for_another_occurrence(rig: Rig) -> None:
     await rig.group()
     await rig.start()
@@ -74,13 +68,8 @@ async def test_a_target_can_ask_for_another_occurrence(rig: Rig) -> None:
     body = b'{"ok":false,"nextExecuteAt":"%b"}' % format_instant(at).encode()
     rig.targets.by_host["target"] = answering(Answer(200, body))
     await rig.create("a")
-    row = await eventually(lambda: _later(rig))
+    row = await rig.row_when("a", lambda row: row.occurrence > 1)
     assert (row.state, row.occurrence, row.attempt, row.execute_at) == (TimerState.PENDING, 2, 0, at)
-
-
-async def _later(rig: Rig):
-    row = await rig.row("a")
-    return row if row is not None and row.occurrence > 1 else None
 
 
 async def test_an_occurrence_asked_for_in_the_past_comes_in_a_second(rig: Rig) -> None:
@@ -102,7 +91,7 @@ async def test_a_schedule_goes_on_after_a_failure_but_not_after_gone(rig: Rig, s
     await rig.start()
     await rig.create("a", schedule=Schedule("0 0 1 1 *"))
     if goes_on:
-        row = await eventually(lambda: _later(rig))
+        row = await rig.row_when("a", lambda row: row.occurrence > 1)
         assert row.state is TimerState.PENDING
         assert (row.execute_at.month, row.execute_at.day, row.execute_at.hour) == (1, 1, 0)
         assert row.last_error == f"HTTP {status}: why"

@@ -10,6 +10,7 @@ from cloudevents.core.formats.json import JSONFormat
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from durable_timer.engine.callbacks import callback_request
+from durable_timer.engine.delivery import CallbackRequest
 from durable_timer.engine.groups import GroupRuntime
 from durable_timer.engine.signing import signing_key
 from durable_timer.models.group import Group, GroupState, TimerGroupSpec
@@ -34,7 +35,7 @@ def taken(**more: object) -> TakenTimer:
     return TakenTimer(**(fields | more))  # type: ignore[arg-type]
 
 
-def built(timer: TakenTimer, group: GroupRuntime | None = None):
+def built(timer: TakenTimer, group: GroupRuntime | None = None) -> CallbackRequest:
     return callback_request(timer, group or runtime(), (), TRACE, NOW)
 
 

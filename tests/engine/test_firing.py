@@ -71,14 +71,9 @@ async def test_a_suspended_timer_waits_and_can_run_once(rig: Rig) -> None:
     assert rig.targets.sent == []
     await rig.store.run("g", [Target("a")])
     await eventually(lambda: len(rig.targets.sent) == 1)
-    row = await eventually(lambda: _occurrence(rig, 3))
+    row = await rig.row_when("a", lambda row: row.occurrence == 3)
     assert row.state is TimerState.PENDING
     assert row.suspended
-
-
-async def _occurrence(rig: Rig, number: int):
-    row = await rig.row("a")
-    return row if row is not None and row.occurrence == number else None
 
 
 async def test_a_one_shot_past_its_deadline_fails_unsent(rig: Rig) -> None:
@@ -99,7 +94,7 @@ async def test_after_downtime_a_schedule_catches_up_once_or_not_at_all(rig: Rig,
     schedule = Schedule("0 0 1 1 *", missed=missed)
     await rig.create("a", in_seconds=-3600, schedule=schedule, starting_deadline=deadline)
     await rig.start()
-    row = await eventually(lambda: _occurrence(rig, 2))
+    row = await rig.row_when("a", lambda row: row.occurrence == 2)
     assert row.execute_at > await rig.store.now()
     assert len(rig.targets.sent) == (missed is Missed.RUN)
     assert row.last_outcome is (LastOutcome.COMPLETED if missed is Missed.RUN else LastOutcome.MISSED)
@@ -117,7 +112,7 @@ async def test_a_timer_whose_secret_is_missing_waits_uncounted(rig: Rig) -> None
     await rig.group()
     await rig.start()
     await rig.create("a", headers=(Header("authorization", SecretRef("tokens", "api")), Header("x-plain", "1")))
-    row = await eventually(lambda: _deferred(rig))
+    row = await rig.row_when("a", lambda row: row.last_error and row.state is TimerState.PENDING)
     assert (row.attempt, row.last_error) == (0, "SECRET_UNAVAILABLE")
     assert row.due_at - await rig.store.now() > timedelta(seconds=2)
     rig.secrets.values[None, "tokens", "api"] = b"s3cret\n"
@@ -125,11 +120,6 @@ async def test_a_timer_whose_secret_is_missing_waits_uncounted(rig: Rig) -> None
     await rig.becomes("a", TimerState.COMPLETED)
     assert ("authorization", "s3cret") in rig.targets.sent[0][1].headers
     assert ("x-plain", "1") in rig.targets.sent[0][1].headers
-
-
-async def _deferred(rig: Rig):
-    row = await rig.row("a")
-    return row if row is not None and row.last_error and row.state is TimerState.PENDING else None
 
 
 async def test_a_group_that_signs_is_not_taken_before_its_secret_was_read(rig: Rig) -> None:

@@ -5,11 +5,11 @@ from collections import Counter
 
 from durable_timer.models.timer import TimerState
 from durable_timer.planning.answers import Answer
-from tests.engine.conftest import Rig
+from tests.engine.conftest import FakeTarget, Rig
 from tests.support.waiting import eventually
 
 
-def holding(release: asyncio.Event):
+def holding(release: asyncio.Event) -> FakeTarget:
     async def target(request: object) -> Answer:
         await release.wait()
         return Answer(200)

@@ -10,6 +10,8 @@ from durable_timer.models.timer import LastOutcome
 
 
 class OutcomeKind(StrEnum):
+    """What a settlement does to its timer; `Outcome` says how."""
+
     COMPLETED = "completed"
     FAILED = "failed"
     RETRY = "retry"

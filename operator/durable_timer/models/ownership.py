@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 
 class ShardKey(NamedTuple):
+    """A shard, by the group it is one of."""
+
     group_id: str
     shard: int
 
@@ -67,6 +69,8 @@ class Drain(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Shard:
+    """A shard's row: who owns it under which epoch, who is to own it by the plan of which term."""
+
     group_id: str
     shard: int
     epoch: int
@@ -81,6 +85,8 @@ class Shard:
 
 
 class Assignment(NamedTuple):
+    """To whom a shard is assigned; None: to nobody."""
+
     group_id: str
     shard: int
     assigned_to: str | None

@@ -9,17 +9,23 @@ from durable_timer.models.timer import Timer
 
 
 class IfExists(StrEnum):
+    """What a create does about a row that is there."""
+
     FAIL = "fail"
     KEEP = "keep"
     REPLACE = "replace"
 
 
 class WhenRunning(StrEnum):
+    """What a delete does about a timer that is being delivered."""
+
     REFUSE = "refuse"
     STOP = "stop"
 
 
 class CreateStatus(StrEnum):
+    """What a create did."""
+
     CREATED = "created"
     IDENTICAL = "identical"
     """The row carries the same fingerprint, or `if_exists=keep`; nothing was written."""
@@ -58,6 +64,8 @@ class WriteResult:
 
 
 class DeleteStatus(StrEnum):
+    """What a delete did."""
+
     DELETED = "deleted"
     STOPPING = "stopping"
     """Running: this delivery may still arrive, then the row goes."""

@@ -27,6 +27,8 @@ class Suspension(IntEnum):
 
 
 class CallbackMethod(StrEnum):
+    """The HTTP method of a callback."""
+
     POST = "POST"
     PUT = "PUT"
     PATCH = "PATCH"
@@ -35,6 +37,8 @@ class CallbackMethod(StrEnum):
 
 
 class CallbackFormat(StrEnum):
+    """What a callback looks like."""
+
     STANDARD = "Standard"
     RAW = "Raw"
     CLOUD_EVENTS = "CloudEvents"
@@ -240,17 +244,17 @@ class TimerChange:
 
     execute_at: datetime | Unset = UNSET
     delay: timedelta | Unset = UNSET
-    schedule: Schedule | None | Unset = UNSET
+    schedule: Schedule | Unset | None = UNSET
     callback_url: str | Unset = UNSET
-    callback_method: CallbackMethod | None | Unset = UNSET
-    callback_format: CallbackFormat | None | Unset = UNSET
-    content_type: str | None | Unset = UNSET
-    payload: bytes | None | Unset = UNSET
+    callback_method: CallbackMethod | Unset | None = UNSET
+    callback_format: CallbackFormat | Unset | None = UNSET
+    content_type: str | Unset | None = UNSET
+    payload: bytes | Unset | None = UNSET
     headers: tuple[Header, ...] | Unset = UNSET
-    labels: dict[str, str] | None | Unset = UNSET
-    retry_policy: RetryPolicy | None | Unset = UNSET
-    callback_timeout: timedelta | None | Unset = UNSET
-    starting_deadline: timedelta | None | Unset = UNSET
+    labels: dict[str, str] | Unset | None = UNSET
+    retry_policy: RetryPolicy | Unset | None = UNSET
+    callback_timeout: timedelta | Unset | None = UNSET
+    starting_deadline: timedelta | Unset | None = UNSET
     suspended: bool | Unset = UNSET
     declared: tuple[bytes, ManagedBy] | Unset = UNSET
     """Only from an operator: the fingerprint and generation of what it declares, written with the change."""

@@ -100,9 +100,7 @@ def refused(row: Timer | None, if_version: Version | None, *, managed: bool) -> 
     return None
 
 
-def changed(
-    row: Timer | None, target: Target, change: TimerChange, now: datetime, *, managed: bool
-) -> Timer | Refusal:
+def changed(row: Timer | None, target: Target, change: TimerChange, now: datetime, *, managed: bool) -> Timer | Refusal:
     """PUT and PATCH. The row itself, when the change says nothing new.
 
     A new time starts a new occurrence; `execute_at` equal to the present one is no new time. A new schedule starts at
@@ -166,9 +164,7 @@ def redriven(row: Timer | None, target: Target, now: datetime) -> Timer | Refusa
     )
 
 
-def deleted(
-    row: Timer | None, target: Target, when_running: WhenRunning, *, managed: bool
-) -> DeleteStatus | Refusal:
+def deleted(row: Timer | None, target: Target, when_running: WhenRunning, *, managed: bool) -> DeleteStatus | Refusal:
     """DELETED: the row goes. STOPPING: `stopping(row)` is written, where it is not yet so."""
     refusal = refused(row, target.if_version, managed=managed)
     if row is None or refusal is not None:
@@ -179,10 +175,12 @@ def deleted(
 
 
 def stopping(row: Timer, now: datetime) -> Timer:
+    """A running row that goes with its settle or its recovery."""
     return replace(row, cancel_requested=True, version=row.version + 1, updated_at=now)
 
 
 def taken(row: Timer, *, run: int, epoch: int, now: datetime) -> Timer:
+    """A pending row in the hands of an executor."""
     return replace(
         row,
         state=TimerState.RUNNING,
@@ -206,7 +204,7 @@ def recovered(row: Timer, now: datetime) -> Timer | None:
     return _pending(row, now)
 
 
-def settled(row: Timer | None, outcome: Outcome, now: datetime) -> Timer | None | Refusal:
+def settled(row: Timer | None, outcome: Outcome, now: datetime) -> Timer | Refusal | None:
     """A settle: the new row, None where it is to be deleted, a refusal where the run does not match."""
     if row is None or row.state is not TimerState.RUNNING or row.run != outcome.run:
         return Refusal.NOT_FOUND
@@ -268,9 +266,7 @@ def _next(row: Timer, outcome: Outcome, now: datetime) -> Timer:
 
 
 def _pending(row: Timer, now: datetime) -> Timer:
-    return replace(
-        row, state=TimerState.PENDING, run=None, taken_epoch=None, version=row.version + 1, updated_at=now
-    )
+    return replace(row, state=TimerState.PENDING, run=None, taken_epoch=None, version=row.version + 1, updated_at=now)
 
 
 def _new_occurrence(row: Timer, execute_at: datetime, now: datetime) -> Timer:
