@@ -147,10 +147,11 @@ class Executor:
         self._membership.draining = True
         self._membership.nudge()
         try:
-            async with asyncio.timeout(EMPTIED_LIMIT):
+            async with asyncio.timeout(EMPTIED_LIMIT if self._agenda.all() else 0):
                 await self._ownership.emptied()
         except TimeoutError:
-            log.warning("could not hand all shards over; others will take them when this member is dead")
+            if left := len(self._agenda.all()):
+                log.warning("could not hand over; others take the shards when this member is gone", shards=left)
         try:
             async with asyncio.timeout(self._settings.drain_timeout):
                 await self._holdings.empty()

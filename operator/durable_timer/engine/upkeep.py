@@ -92,8 +92,13 @@ class Upkeep:
 
     async def count_forever(self) -> None:
         """Publishes each group's backlog until cancelled."""
+        counted: set[str] = set()
         while True:
-            for shard in self._first_shards():
+            shards = self._first_shards()
+            for group_id in counted - {shard.key.group_id for shard in shards}:
+                self._metrics.backlog(group_id, 0, 0.0)
+            counted = {shard.key.group_id for shard in shards}
+            for shard in shards:
                 try:
                     async with asyncio.timeout(self._settings.statement_timeout):
                         await self._count(shard.group.group_id)
