@@ -21,17 +21,19 @@ from tests.support.waiting import eventually
 
 PENDING, RUNNING, COMPLETED, FAILED = TimerState
 TIMERS = 60
-SPREAD = timedelta(milliseconds=60)
+ROUNDS = 8
+A_ROUND = 10
 
 
-async def due_soon(world: World, timers: int = TIMERS) -> list[str]:
-    """Timers that become due one after the other, within the spread."""
-    start = await world.store.now() + timedelta(milliseconds=30)
-    ids = [f"t{number}" for number in range(timers)]
-    await world.results(
-        *(world.new(timer_id, execute_at=start + SPREAD * number / timers) for number, timer_id in enumerate(ids))
-    )
-    return ids
+async def at_once(*calls: Awaitable[object]) -> None:
+    """Makes all calls at the same moment, begun in a random order."""
+    async with asyncio.TaskGroup() as group:
+        for call in random.sample(calls, len(calls)):
+            group.create_task(_awaited(call))
+
+
+async def _awaited(call: Awaitable[object]) -> None:
+    await call
 
 
 async def take_all(executor: Executor, enough: Callable[[list[TakenTimer]], bool], limit: int = 7) -> list[TakenTimer]:
@@ -75,72 +77,72 @@ async def replace(store: Store, world: World, timer_id: str) -> bool:
 async def test_a_take_against_a_write(world: World, executor: Executor, contender: Contender) -> None:
     """What was written is not taken at its old time; what was taken is not written."""
     bridge = await world.elsewhere()
-    ids = await due_soon(world)
-    rng = random.Random(contender.__name__)
-    applied: dict[str, bool] = {}
+    for round_ in range(ROUNDS):
+        ids = [f"t{round_}-{number}" for number in range(A_ROUND)]
+        await world.create(*ids)
+        applied: dict[str, bool] = {}
+        taken: list[str] = []
 
-    async def write(timer_id: str, number: int) -> None:
-        await asyncio.sleep(0.03 + SPREAD.total_seconds() * number / TIMERS + rng.uniform(-0.003, 0.006))
-        applied[timer_id] = await contender(bridge, world, timer_id)
+        async def take(taken: list[str] = taken) -> None:
+            taken += [timer.timer_id for timer in (await executor.take()).timers]
 
-    writers = [asyncio.create_task(write(timer_id, number)) for number, timer_id in enumerate(ids)]
-    taken = await take_all(executor, lambda _: len(applied) == TIMERS)
-    await asyncio.gather(*writers)
-    taken += (await executor.take()).timers
-    names = [timer.timer_id for timer in taken]
-    assert len(names) == len(set(names))
-    assert set(names) == {timer_id for timer_id, written in applied.items() if not written}
-    for timer_id, row in zip(ids, await world.store.get(world.group_id, ids), strict=True):
-        if not applied[timer_id]:
-            assert row is not None
-            assert (row.state, row.occurrence) == (RUNNING, 1)
-        elif contender is cancel:
-            assert row is None
-        else:
-            assert row is not None
-            assert (row.state, row.version) == (PENDING, 2)
+        async def write(timer_id: str, applied: dict[str, bool] = applied) -> None:
+            applied[timer_id] = await contender(bridge, world, timer_id)
+
+        await at_once(take(), take(), *(write(timer_id) for timer_id in ids))
+        await take()
+        assert sorted(taken) == sorted(timer_id for timer_id, written in applied.items() if not written)
+        for timer_id, row in zip(ids, await world.store.get(world.group_id, ids), strict=True):
+            if applied[timer_id] and contender is cancel:
+                assert row is None
+            else:
+                assert row is not None
+                assert row.version == 2
+                assert row.state is (PENDING if applied[timer_id] else RUNNING)
 
 
 async def test_a_take_against_run(world: World, executor: Executor) -> None:
     """Whoever wins, the timer is taken once; a run that lost is told so."""
     bridge = await world.elsewhere()
-    ids = await due_soon(world)
-    refusals: dict[str, Refusal | None] = {}
+    for round_ in range(ROUNDS):
+        ids = [f"t{round_}-{number}" for number in range(A_ROUND)]
+        await world.create(*ids)
+        versions: dict[str, int] = {}
+        taken: list[str] = []
 
-    async def write(timer_id: str, number: int) -> None:
-        await asyncio.sleep(0.03 + SPREAD.total_seconds() * number / TIMERS)
-        (result,) = await bridge.run(world.group_id, [Target(timer_id)])
-        refusals[timer_id] = result.refusal
+        async def take(taken: list[str] = taken) -> None:
+            taken += [timer.timer_id for timer in (await executor.take()).timers]
 
-    writers = [asyncio.create_task(write(timer_id, number)) for number, timer_id in enumerate(ids)]
-    taken = await take_all(executor, lambda taken: len(taken) >= TIMERS and len(refusals) == TIMERS)
-    await asyncio.gather(*writers)
-    assert sorted(timer.timer_id for timer in taken) == sorted(ids)
-    assert set(refusals.values()) <= {None, Refusal.EXECUTING}
-    rows = {row.timer_id: row for row in await world.store.get(world.group_id, ids) if row}
-    assert {timer_id: rows[timer_id].version for timer_id in ids} == {
-        timer_id: 2 if refusal else 3 for timer_id, refusal in refusals.items()
-    }
+        async def run(timer_id: str, versions: dict[str, int] = versions) -> None:
+            (result,) = await bridge.run(world.group_id, [Target(timer_id)])
+            assert result.refusal in {None, Refusal.EXECUTING}
+            versions[timer_id] = 2 if result.refusal else 3
+
+        await at_once(take(), take(), *(run(timer_id) for timer_id in ids))
+        await take()
+        assert sorted(taken) == sorted(ids)
+        rows = await world.store.get(world.group_id, ids)
+        assert {row.timer_id: row.version for row in rows if row} == versions
 
 
 async def test_two_takers(world: World, executor: Executor) -> None:
     """Each timer goes to one of them, and is running under that one's token."""
     second = Executor(world, await world.elsewhere(), executor.me, executor.claims)
-    ids = await due_soon(world, 120)
-    numbers: dict[int, int] = {}
+    for round_ in range(ROUNDS):
+        ids = [f"t{round_}-{number}" for number in range(4 * A_ROUND)]
+        await world.create(*ids)
+        runs: dict[str, int] = {}
 
-    def together(side: int) -> Callable[[list[TakenTimer]], bool]:
-        def enough(taken: list[TakenTimer]) -> bool:
-            numbers[side] = len(taken)
-            return sum(numbers.values()) >= len(ids)
+        async def take(taker: Executor, runs: dict[str, int] = runs) -> None:
+            for timer in (await taker.take(limit=A_ROUND)).timers:
+                assert timer.timer_id not in runs
+                runs[timer.timer_id] = timer.run
 
-        return enough
-
-    halves = await asyncio.gather(take_all(executor, together(0)), take_all(second, together(1)))
-    taken = halves[0] + halves[1]
-    assert sorted(timer.timer_id for timer in taken) == sorted(ids)
-    rows = {row.timer_id: row for row in await world.store.get(world.group_id, ids) if row}
-    assert {timer.timer_id: timer.run for timer in taken} == {timer_id: row.run for timer_id, row in rows.items()}
+        await at_once(*(take(taker) for taker in (executor, second) * 3))
+        while len(runs) < len(ids):
+            await take(executor)
+        rows = await world.store.get(world.group_id, ids)
+        assert {row.timer_id: row.run for row in rows if row} == runs
 
 
 class TestTwoCreators:
@@ -273,30 +275,27 @@ async def test_a_late_settle_against_recovery_and_a_new_take(
 async def test_purge_against_create(world: World, executor: Executor, if_exists: IfExists) -> None:
     """A timer whose create was acknowledged as its own is not purged with the row it followed."""
     bridge = await world.elsewhere()
-    ids = [f"t{number}" for number in range(TIMERS)]
-    await world.create(*ids)
-    taken = await take_all(executor, lambda taken: len(taken) == TIMERS)
-    await world.store.settle([outcome(timer, OutcomeKind.COMPLETED, attempt=1) for timer in taken])
-    answers: dict[str, CreateStatus] = {}
+    for round_ in range(ROUNDS):
+        ids = [f"t{round_}-{number}" for number in range(A_ROUND)]
+        await world.create(*ids)
+        taken = await take_all(executor, lambda taken: len(taken) == A_ROUND)
+        await world.store.settle([outcome(timer, OutcomeKind.COMPLETED, attempt=1) for timer in taken])
+        answers: dict[str, CreateStatus] = {}
 
-    async def create(timer_id: str) -> None:
-        (result,) = await bridge.create([world.new(timer_id, says="new", delay=LATER)], if_exists)
-        answers[timer_id] = result.status
+        async def create(timer_id: str, answers: dict[str, CreateStatus] = answers) -> None:
+            (result,) = await bridge.create([world.new(timer_id, says="new", delay=LATER)], if_exists)
+            answers[timer_id] = result.status
 
-    async def purge() -> None:
-        await asyncio.sleep(0.002)
-        while len(answers) < TIMERS:
-            await world.store.purge(world.group_id, NOW, NOW, 5)
-
-    await asyncio.gather(purge(), *(create(timer_id) for timer_id in ids))
-    await eventually(lambda: _purged(world))
-    rows = await world.store.get(world.group_id, ids)
-    for timer_id, row in zip(ids, rows, strict=True):
-        if answers[timer_id] in {CreateStatus.CREATED, CreateStatus.REPLACED}:
-            assert row is not None
-            assert (row.state, row.fingerprint) == (PENDING, world.new(timer_id, says="new").fingerprint)
-        else:
-            assert row is None
+        purges = (world.store.purge(world.group_id, NOW, NOW, limit) for limit in (3, 7))
+        await at_once(*purges, *(create(timer_id) for timer_id in ids))
+        await eventually(lambda: _purged(world))
+        rows = await world.store.get(world.group_id, ids)
+        for timer_id, row in zip(ids, rows, strict=True):
+            if answers[timer_id] in {CreateStatus.CREATED, CreateStatus.REPLACED}:
+                assert row is not None
+                assert (row.state, row.fingerprint) == (PENDING, world.new(timer_id, says="new").fingerprint)
+            else:
+                assert row is None
 
 
 async def test_a_group_purged_while_others_create_ends_empty(world: World) -> None:
