@@ -29,7 +29,8 @@ _RULES: Final = {
 def read_body(model: type[B], members: Mapping[str, object], *at: str | int) -> tuple[B | None, list[Wrong]]:
     """The members as a body, or all that is wrong with them; `at` are the steps to them from the document's root."""
     try:
-        return model.model_validate(members), []
+        body: B = model.__pydantic_validator__.validate_python(members)
+        return body, []
     except ValidationError as error:
         return None, [_wrong(found, at) for found in error.errors(include_url=False, include_context=True)]
 

@@ -17,10 +17,11 @@ _WAITING: Final = frozenset({TimerState.PENDING, TimerState.RUNNING})
 
 def render_timer(timer: Timer, *, payload: bool = True) -> dict[str, object]:
     """A timer on the wire; without `payload` in the basic view."""
+    execute_at, created_at = format_instant(timer.execute_at), format_instant(timer.created_at)
     answer: dict[str, object] = {
         "id": timer.timer_id,
         "groupId": timer.group_id,
-        "executeAt": format_instant(timer.execute_at),
+        "executeAt": execute_at,
         "callbackUrl": timer.callback_url,
         "callbackMethod": timer.callback_method,
         "callbackFormat": timer.callback_format,
@@ -35,11 +36,15 @@ def render_timer(timer: Timer, *, payload: bool = True) -> dict[str, object]:
         "state": timer.state,
         "attempt": timer.attempt,
         "occurrence": timer.occurrence,
-        "nextAttemptAt": format_instant(timer.due_at) if timer.state in _WAITING else None,
+        "nextAttemptAt": None
+        if timer.state not in _WAITING
+        else execute_at
+        if timer.due_at == timer.execute_at
+        else format_instant(timer.due_at),
         "lastError": timer.last_error,
         "lastStatus": timer.last_status,
-        "createdAt": format_instant(timer.created_at),
-        "updatedAt": format_instant(timer.updated_at),
+        "createdAt": created_at,
+        "updatedAt": created_at if timer.updated_at == timer.created_at else format_instant(timer.updated_at),
         "executedAt": None if timer.executed_at is None else format_instant(timer.executed_at),
         "version": timer.version,
         "headerNames": [header.name for header in timer.headers],

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from aiohttp import web
 
 from durable_timer.models.results import Version
+from durable_timer_api import json_fast
 from durable_timer_api.json_text import Cursor, JsonError, JsonLimitError, JsonObject
 from durable_timer_api.problems import Code, Problem, Wrong, invalid, pointer
 
@@ -48,9 +49,11 @@ async def json_bytes(request: web.Request, limit: int) -> bytes:
 async def _received(request: web.Request, limit: int) -> bytes:
     if (request.content_length or 0) > limit:
         raise _too_large(limit)
+    content = request.content
+    if content.is_eof() and content.total_bytes <= limit:
+        return content.read_nowait()
     pieces = []
     size = 0
-    content = request.content
     while piece := await content.readany():
         size += len(piece)
         if size > limit:
@@ -83,6 +86,8 @@ async def json_object(request: web.Request, limit: int, *lifted: str) -> JsonObj
         Problem: As `json_bytes`, INVALID_JSON, and INVALID_INPUT for JSON that is no object.
     """
     body = await json_bytes(request, limit)
+    if found := json_fast.read_object(body, lifted):
+        return found
     try:
         cursor = object_cursor(body)
         document = cursor.object(lifted)

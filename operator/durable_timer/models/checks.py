@@ -6,6 +6,7 @@ Each `check_…` returns its argument unchanged, or raises a `ValueError` whose 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
@@ -57,6 +58,7 @@ def check_new_timer_id(timer_id: str) -> str:
     return check_timer_id(timer_id)
 
 
+@lru_cache(maxsize=1024)
 def check_callback_url(url: str) -> str:
     """An http or https URL with a host, without credentials."""
     if len(url) > limits.CALLBACK_URL_MAX:

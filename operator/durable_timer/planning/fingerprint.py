@@ -20,7 +20,7 @@ FINGERPRINT_SIZE: Final = 16
 """Bytes of a fingerprint."""
 
 _MICROSECOND: Final = timedelta(microseconds=1)
-_CANONICAL: Final = orjson.OPT_SORT_KEYS
+_SORTED: Final = orjson.OPT_SORT_KEYS
 
 
 class JsonPayload(NamedTuple):
@@ -47,29 +47,52 @@ def fingerprint(
     suspend: bool | None = None,
 ) -> bytes:
     """The fingerprint of what a client (or a resource) asked for; None stands for what was not given."""
-    given: dict[str, object] = {
-        "u": callback_url,
-        "at": None if execute_at is None else _instant(execute_at),
-        "in": _micros(delay),
-        "cron": None if schedule is None else _schedule(schedule),
+    given: dict[str, object] = {"u": callback_url}
+    if execute_at is not None:
+        given["at"] = _utc(execute_at)
+    others = {
+        "in": delay,
+        "cron": schedule,
         "ct": content_type,
         "m": callback_method,
         "f": callback_format,
-        "h": sorted(([header.name.lower(), _header_value(header)] for header in headers), key=_name) or None,
+        "h": tuple(headers) or None,
         "l": labels or None,
-        "r": None if retry_policy is None else _retry_policy(retry_policy),
-        "t": _micros(callback_timeout),
-        "d": _micros(starting_deadline),
+        "r": retry_policy,
+        "t": callback_timeout,
+        "d": starting_deadline,
         "s": suspend,
     }
-    return _digest({name: value for name, value in given.items() if value is not None}, payload)
+    for name, value in others.items():
+        if value is not None:
+            given[name] = _canonical(value)
+    return _digest(given, payload)
+
+
+def _canonical(value: object) -> object:
+    match value:
+        case timedelta():
+            return value // _MICROSECOND
+        case Schedule():
+            return [value.cron, value.time_zone, value.missed, _utc(value.start_at), _utc(value.end_at)]
+        case RetryPolicy():
+            lengths = (value.max_attempts_duration, value.initial_interval, value.max_interval)
+            return [
+                value.max_attempts,
+                value.backoff_multiplier,
+                *(length and length // _MICROSECOND for length in lengths),
+            ]
+        case tuple():
+            return sorted(([header.name.lower(), _header_value(header)] for header in value), key=_name)
+        case _:
+            return value
 
 
 def _digest(given: dict[str, object], payload: JsonPayload | bytes | None) -> bytes:
     if isinstance(payload, JsonPayload):
         given["p"] = payload.value
-        return blake2b(orjson.dumps(given, option=_CANONICAL), digest_size=FINGERPRINT_SIZE).digest()
-    hashed = blake2b(orjson.dumps(given, option=_CANONICAL), digest_size=FINGERPRINT_SIZE)
+        return blake2b(orjson.dumps(given, option=_SORTED), digest_size=FINGERPRINT_SIZE).digest()
+    hashed = blake2b(orjson.dumps(given, option=_SORTED), digest_size=FINGERPRINT_SIZE)
     if payload is not None:
         hashed.update(b"\0")
         hashed.update(payload)
@@ -80,34 +103,10 @@ def _name(header: list[object]) -> str:
     return str(header[0])
 
 
-def _micros(length: timedelta | None) -> int | None:
-    return None if length is None else length // _MICROSECOND
-
-
-def _instant(instant: datetime) -> str:
-    return instant.astimezone(UTC).isoformat(timespec="microseconds")
+def _utc(instant: datetime | None) -> datetime | None:
+    return instant if instant is None or instant.tzinfo is UTC else instant.astimezone(UTC)
 
 
 def _header_value(header: Header) -> object:
     value = header.value
     return value if isinstance(value, str) else [value.namespace, value.name, value.key]
-
-
-def _schedule(schedule: Schedule) -> list[object]:
-    return [
-        schedule.cron,
-        schedule.time_zone,
-        schedule.missed,
-        None if schedule.start_at is None else _instant(schedule.start_at),
-        None if schedule.end_at is None else _instant(schedule.end_at),
-    ]
-
-
-def _retry_policy(policy: RetryPolicy) -> list[object]:
-    return [
-        policy.max_attempts,
-        policy.backoff_multiplier,
-        _micros(policy.max_attempts_duration),
-        _micros(policy.initial_interval),
-        _micros(policy.max_interval),
-    ]
