@@ -3,6 +3,7 @@
 `make simulate SEEDS=5000` plays seeds 0 to 4999; `python -m tests.simulation --seed 17` replays one.
 """
 
+# ruff: noqa: T201
 import argparse
 import contextlib
 import os
@@ -19,7 +20,7 @@ from tests.simulation.weather import WEATHERS, weather_of
 def main() -> int:
     arguments = _arguments()
     if os.environ.get("PYTHONHASHSEED") != "0":
-        os.execve(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], fixed_environment())
+        os.execve(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], fixed_environment())  # noqa: S606
     if arguments.seed is not None:
         return _replay(arguments)
     seeds = _range(arguments.seeds)
@@ -74,10 +75,9 @@ def _work(seeds: range, arguments: argparse.Namespace) -> int:
 def _simulate(seeds: range, arguments: argparse.Namespace) -> int:
     began = time.monotonic()
     failed: list[Told] = []
-    done = sends = 0
+    sends = 0
     results = play_seeds(seeds, weather=arguments.weather, planted=arguments.planted, processes=arguments.processes)
-    for told in results:
-        done += 1
+    for done, told in enumerate(results, start=1):
         sends += told.verdict.sends
         if told.verdict.violations:
             failed.append(told)

@@ -5,12 +5,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Final
 
 from durable_timer.models.outcome import OutcomeKind
 from durable_timer.models.timer import LastOutcome, Timer, TimerState
-
-from tests.simulation.history import Reply, History, Send, Settle, Write
+from tests.simulation.history import History, Reply, Send, Settle, Write
 from tests.simulation.scenario import spec_of
 
 TICK: Final = timedelta(microseconds=2)
@@ -168,7 +168,7 @@ def _is_forbidden(write: Write, send: Send) -> bool:
 def no_duplicates(evidence: Evidence) -> Iterator[str]:
     """Promise 4: a second delivery of a success only when the first one's executor died or lost its claim."""
     for sends in evidence.sends.values():
-        for earlier, later in zip(sends, sends[1:], strict=False):
+        for earlier, later in pairwise(sends):
             if earlier.answer in SUCCESS and not evidence.lost_claim(earlier, later):
                 yield (
                     f"duplicate: {later.timer_id} occurrence {later.occurrence} was sent by {earlier.process} "
@@ -179,7 +179,7 @@ def no_duplicates(evidence: Evidence) -> Iterator[str]:
 def no_overlap(evidence: Evidence) -> Iterator[str]:
     """Runs of one timer never overlap, but for those whose executor died or lost its claim."""
     for sends in evidence.sends_of.values():
-        for earlier, later in zip(sends, sends[1:], strict=False):
+        for earlier, later in pairwise(sends):
             under_way = earlier.ended is None or earlier.ended > later.at
             if under_way and not evidence.lost_claim(earlier, later):
                 yield (

@@ -13,7 +13,6 @@ from durable_timer.models.timer import Missed, NewTimer, RetryPolicy, Schedule, 
 from durable_timer.planning.schedule import effective_starting_deadline, first_occurrence
 from durable_timer.planning.sharding import shard_of
 from durable_timer.stores.base import Store
-
 from tests.simulation.clocks import EPOCH
 from tests.simulation.scenario import HOSTS, OPERATIONS, Scenario
 

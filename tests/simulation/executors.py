@@ -8,7 +8,6 @@ from typing import Final
 from durable_timer.engine.executor import Executor
 from durable_timer.engine.settings import EngineSettings
 from durable_timer.metrics import Metrics
-
 from tests.simulation.clocks import ProcessClock
 from tests.simulation.history import Fault, History
 from tests.simulation.loop import Process, VirtualLoop
@@ -69,7 +68,7 @@ class Executors:
         running = Running(process, executor, place, host)
         self.running.append(running)
         self.history.line(name, f"* starts on {host}")
-        self.loop.spawn(process, self._run(running), f"{name}/run")
+        _ = self.loop.spawn(process, self._run(running), f"{name}/run")
 
     async def _run(self, running: Running) -> None:
         try:

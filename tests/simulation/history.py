@@ -8,7 +8,6 @@ from typing import Any
 
 from durable_timer.models.outcome import Outcome
 from durable_timer.models.timer import TakenTimer, Timer
-
 from tests.simulation.clocks import StoreClock
 from tests.simulation.loop import VirtualLoop
 

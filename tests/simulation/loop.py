@@ -82,7 +82,7 @@ class SimTask(asyncio.Task[Any]):
         return self.number
 
 
-class VirtualLoop(asyncio.AbstractEventLoop):
+class VirtualLoop(asyncio.BaseEventLoop):
     """Runs handles in the order of virtual time, which advances only when nothing is ready.
 
     Delays are rounded to the nearest millisecond, as uvloop does (so a timer may fire half a millisecond early), and
@@ -101,6 +101,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._prune_above = 100
         self._closed = False
         self._running = False
+        super().__init__()
         self.handled = 0
         self.errors: list[str] = []
 
@@ -136,7 +137,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def spawn(self, process: Process, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
         """Starts a task in a process."""
-        return self.create_task(work, name=name, context=process.context.copy())
+        task: asyncio.Task[T] = self.create_task(work, name=name, context=process.context.copy())
+        return task
 
     def dispose(self) -> None:
         """Ends what is left of all tasks, once nothing of them matters any more."""
@@ -203,19 +205,23 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def time(self) -> float:
         return self._now
 
-    def call_soon(self, callback: Any, *args: Any, context: contextvars.Context | None = None) -> Any:
+    def call_soon(  # type: ignore[override]
+        self, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> Any:
         handle = SimHandle(self._now, callback, args, context if context is not None else contextvars.copy_context())
         if not self._closed:
             self._ready.append(handle)
         return handle
 
-    call_soon_threadsafe = call_soon
-
-    def call_later(self, delay: float, callback: Any, *args: Any, context: contextvars.Context | None = None) -> Any:
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> Any:
         when = self._now + max(round(delay, 3), LEAST_STEP)
         return self._schedule(when, callback, args, context)
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None) -> Any:
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> Any:
         return self.call_later(when - self._now, callback, *args, context=context)
 
     def call_exactly(
@@ -239,7 +245,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         future.number = self._numbers
         return future
 
-    def create_task(self, coro: Any, *, name: str | None = None, context: Any = None) -> Any:
+    def create_task(self, coro: Any, *, name: object = None, context: Any = None) -> Any:
         self._numbers += 1
         context = context if context is not None else contextvars.copy_context()
         task = SimTask(
@@ -247,7 +253,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             number=self._numbers,
             process=context.get(PROCESS),
             loop=self,
-            name=name or f"task-{self._numbers}",
+            name=str(name or f"task-{self._numbers}"),
             context=context,
         )
         self._tasks.append(task)
@@ -268,6 +274,9 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def is_closed(self) -> bool:
         return self._closed
+
+    def __del__(self) -> None:
+        """Nothing is open: no selector, no sockets."""
 
     def _timer_handle_cancelled(self, handle: object) -> None:
         """Cancelled handles are skipped when their time comes."""

@@ -11,13 +11,14 @@ from typing import Any, Final, cast
 from durable_timer.errors import StoreError, StoreUnavailable
 from durable_timer.stores.base import Capabilities, Store, WakeListener
 from durable_timer.stores.memory import MemoryDatabase, MemoryStore
-
 from tests.simulation.loop import Process, VirtualLoop
 from tests.simulation.observer import Observer
 from tests.simulation.weather import Weather
 
 CALL_TIMEOUT: Final = 2.0
 """After this the caller's driver gives up: `StoreUnavailable`, whatever became of the call."""
+LAG: Final = (0.05, 0.45)
+"""How much longer answers take for a process that lags."""
 WORLD: Final = contextvars.Context()
 
 
@@ -73,6 +74,8 @@ class Network:
     calm: bool = False
     cut: dict[str, int] = field(default_factory=dict)
     """Process name → in how many cuts it is at present."""
+    lagging: dict[str, int] = field(default_factory=dict)
+    """Process name → in how many lags it is at present."""
     outages: int = 0
     _between: _Between = field(default_factory=_Between)
     _store: MemoryStore = field(init=False)
@@ -112,6 +115,8 @@ class Network:
                 out += self._slowness()
             if random_() < weather.slow:
                 request.back += self._slowness()
+            if self.lagging.get(process.name, 0):
+                request.back += self.rng.uniform(*LAG)
             fate = random_()
             request.error_before = fate < weather.error_before
             request.error_after = 1 - fate < weather.error_after

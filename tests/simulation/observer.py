@@ -8,7 +8,6 @@ from durable_timer.models.results import CreateStatus, DeleteStatus
 from durable_timer.models.timer import Timer
 from durable_timer.stores.base import Swept, Taken
 from durable_timer.stores.memory import MemoryDatabase
-
 from tests.simulation.history import History, Settle, Take, Write
 from tests.simulation.loop import Process
 
@@ -25,8 +24,8 @@ class Observer:
     database: MemoryDatabase
     history: History
     _open: dict[tuple[str, str], Take] = field(default_factory=dict)
-    _beats: dict[str, float] = field(default_factory=dict)
-    """By incarnation, when its last beat was committed."""
+    _beats: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """By incarnation, its highest counter and when that was committed."""
     _before: dict[str, Timer] = field(default_factory=dict)
 
     def before(self, process: Process, name: str, args: tuple[Any, ...]) -> None:
@@ -109,13 +108,13 @@ class Observer:
     def _saw_beat(self, process: Process, args: tuple[Any, ...], answer: object) -> None:
         if answer is None:
             self.history.line(process.name, f"* beat refused {args[0]}")
-        else:
-            self._beats[args[0]] = self.history.loop.time()
+        elif args[1] > self._beats.get(args[0], (0, 0.0))[0]:
+            self._beats[args[0]] = (args[1], self.history.loop.time())
 
     def _saw_declare_dead(self, process: Process, args: tuple[Any, ...], answer: bool) -> None:
         incarnation = args[0]
         if self._note_deaths():
-            silent = self.history.loop.time() - self._beats.get(incarnation, 0.0)
+            silent = self.history.loop.time() - self._beats.get(incarnation, (0, 0.0))[1]
             if silent < SILENCE:
                 self.history.violations.append(f"murder: {incarnation} was declared dead {silent:.3f} s after its beat")
         dead = self.history.incarnations.get(incarnation)

@@ -36,7 +36,10 @@ class Told:
 
 def fixed_environment() -> dict[str, str]:
     """The environment in which a seed is the same everywhere."""
-    return os.environ | {"PYTHONHASHSEED": "0", "PYTHONPATH": os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", "")))}
+    return os.environ | {
+        "PYTHONHASHSEED": "0",
+        "PYTHONPATH": os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", ""))),
+    }
 
 
 def play_seeds(seeds: range, *, weather: str | None, planted: str | None, processes: int) -> Iterator[Told]:
@@ -48,7 +51,7 @@ def play_seeds(seeds: range, *, weather: str | None, planted: str | None, proces
     chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
     if len(seeds) <= CHUNK * processes:
         chunks = [seeds[number::processes] for number in range(min(processes, len(seeds)))]
-    told: SimpleQueue[Told | None | BaseException] = SimpleQueue()
+    told: SimpleQueue[Told | BaseException | None] = SimpleQueue()
     with ThreadPoolExecutor(processes) as pool:
         for chunk in chunks:
             pool.submit(_play_chunk, chunk, weather, planted, told)
@@ -65,7 +68,7 @@ def play_seeds(seeds: range, *, weather: str | None, planted: str | None, proces
 
 
 def _play_chunk(
-    seeds: range, weather: str | None, planted: str | None, told: "SimpleQueue[Told | None | BaseException]"
+    seeds: range, weather: str | None, planted: str | None, told: "SimpleQueue[Told | BaseException | None]"
 ) -> None:
     options = ["--seeds", f"{seeds.start}:{seeds.stop}:{seeds.step}", "--worker"]
     options += ["--weather", weather] if weather else []

@@ -8,7 +8,6 @@ from durable_timer.errors import StoreError
 from durable_timer.models.ownership import Assignment, Member
 from durable_timer.planning.assignment import rebalance
 from durable_timer.stores.base import Store
-
 from tests.simulation.clocks import ProcessClock
 from tests.simulation.history import History
 from tests.simulation.loop import Process

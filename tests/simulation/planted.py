@@ -21,7 +21,6 @@ from durable_timer.stores.base import Swept
 from durable_timer.stores.memory import MemoryDatabase
 from durable_timer.stores.memory import engine as store_engine
 from durable_timer.stores.memory import ownership as store_ownership
-
 from tests.simulation import planner
 
 
@@ -70,7 +69,7 @@ def no_run_token() -> AbstractContextManager[Any]:
     """A settle that does not ask for the run's token."""
     right = transitions.settled
 
-    def settled(row: Timer | None, outcome: Outcome, now: datetime) -> Timer | None | Refusal:
+    def settled(row: Timer | None, outcome: Outcome, now: datetime) -> Timer | Refusal | None:
         if row is not None and row.run is not None:
             outcome = replace(outcome, run=row.run)
         return right(row, outcome, now)
@@ -190,7 +189,7 @@ def next_as_a_duration() -> Iterator[None]:
             outcome.delay = outcome.at - self._clock.now()
         right_put(self, job, outcome)
 
-    def settled(row: Timer | None, outcome: Outcome, now: datetime) -> Timer | None | Refusal:
+    def settled(row: Timer | None, outcome: Outcome, now: datetime) -> Timer | Refusal | None:
         if outcome.kind is OutcomeKind.NEXT:
             outcome = replace(outcome, at=now + outcome.delay, delay=timedelta(0))
         return right_settled(row, outcome, now)
@@ -219,3 +218,14 @@ PLANTED: Final[dict[str, Callable[[], AbstractContextManager[Any]]]] = {
     )
 }
 """By name, what plants each bug while its context lasts."""
+
+FOUND: Final = {
+    "cancel_ignores_running": ("none", 0),
+    "draining_counts_as_living": ("none", 4),
+    "next_as_a_duration": ("none", 1),
+    "no_sweep": ("kills", 1),
+    "recovery_counts_an_attempt": ("kills", 0),
+    "sweep_of_the_held": ("none", 0),
+    "wake_up_lost": ("none", 0),
+}
+"""A weather and a seed that find a bug, of those that many seeds find. All are in `docs/simulation.md`."""

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Final
 
 from durable_timer.models.group import CallbackSpec, RetryPolicySpec, TimerGroupSpec
-
 from tests.simulation.weather import Weather
 
 HOSTS: Final = {
@@ -21,7 +20,7 @@ OPERATIONS: Final = {
 """How often each operation on an existing timer comes."""
 
 
-RUSHES: Final = 8
+RUSHES: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

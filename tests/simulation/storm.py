@@ -14,6 +14,7 @@ from tests.simulation.network import Network
 from tests.simulation.scenario import Scenario
 
 BEGIN: Final = 3.0
+LAG_SECONDS: Final = 0.5
 AHEAD: Final = 0.15
 STEP: Final = timedelta(seconds=2)
 
@@ -49,7 +50,7 @@ class Storm:
 
     def _when(self) -> float:
         if self.rng.random() < self.scenario.weather.aim:
-            return self.rng.choice(self.scenario.rushes) + self.rng.uniform(-AHEAD, AHEAD)
+            return self.rng.choice(self.scenario.rushes) + self.rng.uniform(-AHEAD, 0.5 * AHEAD)
         return self.rng.uniform(BEGIN, self.scenario.seconds - 1.0)
 
     def pause(self, process: Process, seconds: float) -> None:
@@ -108,14 +109,24 @@ class Storm:
         self.network.outages -= 1
 
     def _plan_pause(self) -> None:
-        """Begins at an instant, or ends at it."""
+        """Begins at an instant, or ends at it; perhaps after a lag."""
         seconds = self.rng.uniform(*self.scenario.weather.pause_span)
         when = self._when() - self.rng.choice((0.0, seconds))
-        self._at(when, lambda: self._pause(seconds))
+        self._at(when - LAG_SECONDS, lambda: self._lag(seconds))
 
-    def _pause(self, seconds: float) -> None:
-        if running := self._pick():
+    def _lag(self, seconds: float) -> None:
+        running = self._pick()
+        if running is None:
+            return
+        name, lagging = running.process.name, self.network.lagging
+        lags = self.rng.random() < self.scenario.weather.lag
+        lagging[name] = lagging.get(name, 0) + lags
+
+        def pause() -> None:
+            lagging[name] -= lags
             self.pause(running.process, seconds)
+
+        self._at(self.loop.time() + LAG_SECONDS, pause)
 
     def _resume(self, process: Process) -> None:
         self.history.line(process.name, "* resumes")

@@ -11,9 +11,8 @@ import orjson
 
 from durable_timer.engine.delivery import CallbackRequest
 from durable_timer.planning.answers import Answer, BodyEnd, NoAnswer, SendError
-
 from tests.simulation.clocks import StoreClock
-from tests.simulation.history import Reply, History, Send
+from tests.simulation.history import History, Reply, Send
 from tests.simulation.loop import Process
 
 PROMPT: Final = frozenset({"ok.test", "fine.test"})

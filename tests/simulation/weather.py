@@ -24,6 +24,8 @@ class Weather:
     cut_span: tuple[float, float] = (0.5, 6.0)
     pauses: float = 0.0
     pause_span: tuple[float, float] = (0.3, 6.0)
+    lag: float = 0.0
+    """Whether a process that is about to pause waits long for answers, so that the pause finds calls under way."""
     slow: float = 0.0
     """A call takes up to `slow_span` each way, on top."""
     slow_span: tuple[float, float] = (0.05, 1.8)
@@ -54,23 +56,13 @@ STORMS: Final = Weather(
     name="storms",
     stops=1.0,
     pauses=12.0,
-    pause_span=(1.4, 2.9),
-    slow=0.1,
+    pause_span=(1.5, 3.2),
+    lag=0.7,
+    slow=0.03,
     slow_span=(0.02, 1.95),
     late_commit=0.05,
     error_after=0.002,
     aim=0.7,
-    executors=(2, 3, 3, 4),
-)
-LAGS: Final = Weather(
-    name="lags",
-    stops=1.0,
-    pauses=12.0,
-    pause_span=(1.5, 2.6),
-    slow=0.5,
-    slow_span=(0.01, 0.6),
-    late_commit=0.1,
-    aim=0.8,
     executors=(2, 3, 3, 4),
 )
 CROWDS: Final = Weather(
@@ -99,7 +91,7 @@ MIXED: Final = Weather(
     late_commit=0.02,
     step_back=0.5,
 )
-WEATHERS: Final = {weather.name: weather for weather in (CALM, KILLS, OUTAGES, STORMS, LAGS, CROWDS, MIXED)}
+WEATHERS: Final = {weather.name: weather for weather in (CALM, KILLS, OUTAGES, STORMS, CROWDS, MIXED)}
 
 
 def weather_of(seed: int) -> Weather:
