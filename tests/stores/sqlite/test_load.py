@@ -1,15 +1,22 @@
 """Writers and readers of every kind at once: nobody fails, nothing is lost, nothing runs twice."""
 
 import asyncio
+import contextlib
 import random
+import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from pathlib import Path
 
+import pytest
+
+from durable_timer.errors import StoreUnavailable
 from durable_timer.models.outcome import OutcomeKind
 from durable_timer.models.page import Position, TimerFilter
 from durable_timer.models.results import CreateStatus, DeleteStatus, IfExists, Target, WhenRunning
 from durable_timer.models.timer import TimerChange, TimerState
+from durable_timer.stores.sqlite import session
 from durable_timer.stores.sqlite.store import SqliteStore
 from tests.stores.contract.world import NOW, SECOND, Executor, World, outcome
 
@@ -113,3 +120,29 @@ async def test_a_slow_reader_holds_up_no_writer(world: World, store: SqliteStore
     assert not slow.done()
     assert len(await store.get(world.group_id, ["t0", "more19"])) == 2
     slow.cancel()
+
+
+async def test_another_program_that_locks_the_file_costs_no_more_than_time(
+    file: Path, world: World, store: SqliteStore
+) -> None:
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as tool:
+        tool.execute("BEGIN IMMEDIATE")
+        create = asyncio.create_task(world.create("waiting", delay=timedelta(hours=1)))
+        assert await world.find("waiting") is None
+        tool.execute("ROLLBACK")
+    await create
+    assert await world.find("waiting") is not None
+
+
+async def test_another_program_that_keeps_the_file_locked_makes_the_store_unavailable(
+    world: World, store: SqliteStore, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store._writer._session.drop()
+    monkeypatch.setattr(session, "_SETTINGS", (*session._SETTINGS, "PRAGMA busy_timeout = 10"))
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as tool:
+        tool.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable, match="locked"):
+            await world.create("refused", delay=timedelta(hours=1))
+        tool.execute("ROLLBACK")
+    await world.create("accepted", delay=timedelta(hours=1))
+    assert await world.find("refused") is None

@@ -83,3 +83,13 @@ async def test_a_closed_store_answers_no_more(file: Path) -> None:
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="nowhere"):
         SqliteStore(tmp_path / "nowhere" / "timers.db", StoreOptions())
+
+
+def test_a_link_to_the_file_is_the_file(file: Path) -> None:
+    file.touch()
+    link = file.with_name("link.db")
+    link.symlink_to(file)
+    lock = FileLock(file)
+    with pytest.raises(StoreInUse):
+        FileLock(link)
+    lock.release()

@@ -13,7 +13,9 @@ _MODE: Final = 0o640
 
 
 class FileLock:
-    """Holds `<path>.lock` from its making until `release`; the file itself stays, with the last holder's process id.
+    """Holds `<path>.lock`, symbolic links followed, from its making until `release`.
+
+    The lock file itself stays, with the last holder's process id.
 
     Raises:
         StoreInUse: another store, in this process or another, holds it; the message names the file and the holder.
@@ -21,7 +23,8 @@ class FileLock:
     """
 
     def __init__(self, path: Path) -> None:
-        lock = path.with_name(path.name + ".lock")
+        file = path.resolve()
+        lock = file.with_name(file.name + ".lock")
         try:
             self._file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
         except OSError as error:

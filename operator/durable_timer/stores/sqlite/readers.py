@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from durable_timer.stores.sqlite.calls import Call, closed
-from durable_timer.stores.sqlite.session import Session
+from durable_timer.stores.sqlite.session import Session, meaning
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -24,6 +24,7 @@ class Readers:
     """A few threads, each reading what was committed when a call began; they neither hold up a writer nor wait for one."""
 
     def __init__(self, path: Path, *, threads: int, seconds: float) -> None:
+        self._path = path
         self._seconds = seconds
         self._waiting: queue.SimpleQueue[Call[Any] | None] = queue.SimpleQueue()
         self._closed = False
@@ -60,11 +61,11 @@ class Readers:
     def _serve(self, session: Session) -> None:
         while (call := self._waiting.get()) is not None:
             if not call.future.done():
-                call.post(call.settle, _read(session, call))
+                call.post(call.settle, _read(self._path, session, call))
         session.drop()
 
 
-def _read(session: Session, call: Call[Any]) -> Any:
+def _read(path: Path, session: Session, call: Call[Any]) -> Any:
     """The answer, or the error that the caller gets; after an error the connection is given up."""
     if call.work is None:
         raise TypeError("a reader's call has work of its own")
@@ -75,5 +76,5 @@ def _read(session: Session, call: Call[Any]) -> Any:
         connection.execute("ROLLBACK")
     except Exception as error:  # noqa: BLE001 - it reaches the caller
         session.drop()
-        return session.meaning(error)
+        return meaning(path, error)
     return answer

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from durable_timer.errors import StoreUnavailable
 from durable_timer.stores.sql.migrate import check, upgrade
+from durable_timer.stores.sqlite.session import meaning
 
 
 def migrate(path: Path) -> None:
     """Brings the file's schema to this release's, in one transaction. The caller holds the file's lock.
 
-    Raises: SchemaVersionError, StoreUnavailable.
+    Raises: SchemaVersionError, StoreUnavailable, StoreFull.
     """
     engine = sa.create_engine(
         sa.URL.create("sqlite", database=str(path)), connect_args={"isolation_level": None}, poolclass=sa.NullPool
@@ -24,6 +24,6 @@ def migrate(path: Path) -> None:
             check(upgrade(connection))
             connection.commit()
     except sa.exc.DBAPIError as error:
-        raise StoreUnavailable(f"{path}: {error.orig}") from error
+        raise meaning(path, error.orig) from error
     finally:
         engine.dispose()

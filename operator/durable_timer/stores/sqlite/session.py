@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from durable_timer.errors import StoreError, StoreFull, StoreUnavailable
+from durable_timer.errors import StoreFull, StoreUnavailable
 
 _STATEMENTS: Final = 256
 """Prepared statements kept by a connection."""
@@ -90,25 +90,27 @@ class Session:
     def _overdue(self) -> int:
         return time.monotonic() > self._deadline or self._given_up()
 
-    def meaning(self, error: Exception) -> Exception:
-        """The store's error for what the driver raised; anything else is a mistake in this store and stays as it is."""
-        if isinstance(error, StoreError) or not isinstance(error, sqlite3.Error):
-            return error
-        code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
-        if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and self._little_room()):
-            return StoreFull(f"no room to write to {self._path}")
-        if code == sqlite3.SQLITE_INTERRUPT:
-            return StoreUnavailable(f"a statement took longer than {self._seconds:g} s")
-        if code in _DAMAGED:
-            return StoreUnavailable(f"{self._path} is damaged or no SQLite database ({error}); restore it from a copy")
-        return StoreUnavailable(f"{self._path}: {error}")
 
-    def _little_room(self) -> bool:
-        try:
-            room = os.statvfs(self._path.parent)
-        except OSError as error:
-            return error.errno == errno.ENOSPC
-        return room.f_bavail * room.f_frsize < _LITTLE_ROOM
+def meaning(path: Path, error: BaseException | None) -> Exception:
+    """The store's error for what the driver raised; anything else is a mistake in this store and stays as it is."""
+    if isinstance(error, Exception) and not isinstance(error, sqlite3.Error):
+        return error
+    code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
+    if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _little_room(path)):
+        return StoreFull(f"no room to write to {path}")
+    if code == sqlite3.SQLITE_INTERRUPT:
+        return StoreUnavailable("a statement took longer than it may")
+    if code in _DAMAGED:
+        return StoreUnavailable(f"{path} is damaged or no SQLite database ({error}); restore it from a copy")
+    return StoreUnavailable(f"{path}: {error}")
+
+
+def _little_room(path: Path) -> bool:
+    try:
+        room = os.statvfs(path.parent)
+    except OSError as error:
+        return error.errno == errno.ENOSPC
+    return room.f_bavail * room.f_frsize < _LITTLE_ROOM
 
 
 def _never() -> bool:

@@ -15,7 +15,7 @@ from durable_timer.clock import Clock
 from durable_timer.errors import GroupError
 from durable_timer.stores.sqlite.calls import Call, Joint, closed
 from durable_timer.stores.sqlite.checkpoints import Checkpointer, checkpoint
-from durable_timer.stores.sqlite.session import Session
+from durable_timer.stores.sqlite.session import Session, meaning
 from durable_timer.stores.sqlite.transaction import Transaction
 
 A = TypeVar("A")
@@ -40,6 +40,7 @@ class Writer:
     """
 
     def __init__(self, path: Path, clock: Clock, *, seconds: float, on_wakes: Callable[[Wakes], None]) -> None:
+        self._path = path
         self._session = Session(path, seconds=seconds, reader=False)
         self._seconds = seconds
         self._clock = clock
@@ -143,7 +144,7 @@ class Writer:
             answers, wakes = self._transact(wanted)
         except Exception as error:  # noqa: BLE001 - it reaches the caller
             if len(wanted) == 1:
-                wanted[0].post(wanted[0].settle, self._session.meaning(error))
+                wanted[0].post(wanted[0].settle, meaning(self._path, error))
             else:
                 for call in wanted:
                     self._do([call])
