@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from durable_timer.errors import StoreFull
+from durable_timer.errors import StoreFull, StoreUnavailable
 from durable_timer.models.outcome import OutcomeKind
-from durable_timer.models.results import IfExists, Target, WhenRunning
+from durable_timer.models.results import CreateStatus, IfExists, Target, WhenRunning
 from durable_timer.models.timer import NewTimer, TimerState
 from durable_timer.stores.options import StoreOptions
 from durable_timer.stores.sqlite import session
@@ -91,6 +91,17 @@ async def test_a_full_file_takes_again_what_finds_room(narrow: World) -> None:
     await narrow.store.delete(narrow.group_id, gone, WhenRunning.REFUSE)
     await narrow.store.create([big(narrow, "more")], IfExists.FAIL)
     assert await present(narrow, ["more"]) == {"more"}
+
+
+async def test_a_create_that_finds_room_for_a_part_can_be_repeated(narrow: World) -> None:
+    timers = [big(narrow, f"t{number}") for number in range(200)]
+    with pytest.raises(StoreUnavailable) as raised:
+        await narrow.store.create(timers, IfExists.FAIL)
+    assert not isinstance(raised.value, StoreFull)
+    there = await present(narrow, [new.timer_id for new in timers])
+    assert 0 < len(there) < len(timers)
+    again = await narrow.store.create([new for new in timers if new.timer_id in there], IfExists.FAIL)
+    assert {result.status for result in again} == {CreateStatus.IDENTICAL}
 
 
 async def test_what_waits_together_for_no_room_is_told_apart(narrow: World) -> None:

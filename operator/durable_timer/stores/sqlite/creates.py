@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Final
 
+from durable_timer.errors import StoreFull, StoreUnavailable
 from durable_timer.models.results import CreateResult, CreateStatus, IfExists
 from durable_timer.models.timer import NewTimer, Suspension, Timer
 from durable_timer.planning import transitions
@@ -44,6 +45,19 @@ def pieces(timers: Sequence[NewTimer]) -> list[tuple[Sequence[NewTimer], int]]:
             cut.append((timers[begin:end], heavy))
             begin, heavy = end, 0
     return cut
+
+
+def whole(made: Sequence[list[CreateResult] | BaseException]) -> list[CreateResult]:
+    """The results of all pieces in order.
+
+    Raises: what the pieces raised; StoreUnavailable where a part was written and a part found no room.
+    """
+    errors = [piece for piece in made if isinstance(piece, BaseException)]
+    if errors and len(errors) < len(made) and all(isinstance(error, StoreFull) for error in errors):
+        raise StoreUnavailable(f"no room for all: {errors[0]}") from errors[0]
+    if errors:
+        raise errors[0]
+    return [result for piece in made if not isinstance(piece, BaseException) for result in piece]
 
 
 @cache

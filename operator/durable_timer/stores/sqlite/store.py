@@ -65,8 +65,10 @@ class SqliteStore:
         pieces = creates.pieces(timers)
         if len(pieces) == 1:
             return await self._create(timers, creates.weight(timers), if_exists)
-        made = await asyncio.gather(*(self._create(piece, weight, if_exists) for piece, weight in pieces))
-        return [result for results in made for result in results]
+        made = await asyncio.gather(
+            *(self._create(piece, weight, if_exists) for piece, weight in pieces), return_exceptions=True
+        )
+        return creates.whole(made)
 
     async def _create(
         self, timers: Sequence[NewTimer], weight: int, if_exists: IfExists
