@@ -31,8 +31,8 @@ NOTES: Final = """\
 - **Swept** timers were recovered from an executor that died or lost its claim, or from a take whose answer never came. In
   calm weather it stays at zero; after a crash it grows once, by what was under way.
 - **Backlog** (`due_timers`, `oldest_due_age_seconds`) is counted every 15 s by the executor that owns the group's shard 0.
-  When that changes hands, the former owner's last value stays in its own process, so after a hand-over prefer the value
-  of the process with the claim. Counts are exact to 10,000, estimates beyond.
+  When that changes hands, the former owner's falls to zero within 15 s, so the maximum over the processes is the group's.
+  Counts are exact to 10,000, estimates beyond.
 - **Claims** summed over the pool should equal the group's shards. Less for longer than a few seconds means that nobody
   serves them.
 - **Clock offset** decides nothing about when timers fire. A large one still spoils `webhook-timestamp`, which is this
