@@ -71,6 +71,7 @@ class GroupsCache:
         self._metrics = metrics
         self._loop: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
+        self._readings = 0
 
     async def start(self) -> None:
         """Reads once (a store that is away now is asked again) and goes on in the background."""
@@ -142,12 +143,20 @@ class GroupsCache:
                 _log.warning("groups not read", store=door.name, error=str(error) or type(error).__name__)
 
     async def _ask(self) -> None:
-        """Reads what changed at every store now; those who ask meanwhile share one reading begun after they asked."""
-        while self._asking is not None:
-            with suppress(StoreError):
+        """Reads what changed at every store; those who ask while it is read share the next reading."""
+        wanted = self._readings + 1
+        while True:
+            if self._asking is None:
+                self._readings += 1
+                self._asking = asyncio.create_task(self._read_now(), name="groups asked for")
+            reading = self._readings
+            try:
                 await asyncio.shield(self._asking)
-        self._asking = asyncio.create_task(self._read_now(), name="groups asked for")
-        await asyncio.shield(self._asking)
+            except StoreError:
+                if reading >= wanted:
+                    raise
+            if reading >= wanted:
+                return
 
     async def _read_now(self) -> None:
         try:
@@ -160,12 +169,13 @@ class GroupsCache:
         began = self._clock.monotonic()
         reread = self._settings.groups_reread_interval.total_seconds()
         since = None if door.reread_at is None or began - door.reread_at >= reread else door.change
-        groups, door.change = await door.store.groups(since)
+        groups, change = await door.store.groups(since)
         for group in groups:
             known = self._groups.get(group.group_id)
-            if known is None or known.group != group:
+            if known is None or group.change > known.group.change or (since is None and group != known.group):
                 self._groups[group.group_id] = ServedGroup(group, door)
-        door.read_at = began
+        door.change = change if since is None or door.change is None else max(change, door.change)
+        door.read_at = max(began, door.read_at or began)
         if since is None:
             door.reread_at = began
 

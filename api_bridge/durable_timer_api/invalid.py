@@ -30,9 +30,10 @@ def read_body(model: type[B], members: Mapping[str, object], *at: str | int) -> 
     """The members as a body, or all that is wrong with them; `at` are the steps to them from the document's root."""
     try:
         body: B = model.__pydantic_validator__.validate_python(members)
-        return body, []
     except ValidationError as error:
         return None, [_wrong(found, at) for found in error.errors(include_url=False, include_context=True)]
+    else:
+        return body, []
 
 
 def _wrong(found: ErrorDetails, at: tuple[str | int, ...]) -> Wrong:

@@ -21,6 +21,8 @@ from durable_timer_api.requests import choice, query
 
 _PARAMETERS: Final = frozenset({"pageSize", "pageToken", "view"})
 _NO_FILTER: Final = TimerFilter()
+_COUNTS_AT_ONCE: Final = 4
+"""Groups counted at the same time, so that a list of groups leaves connections to others."""
 
 
 class Groups:
@@ -40,7 +42,7 @@ class Groups:
             after = read_page_token(found["pageToken"][0], bound_to, ListOrder.BY_ID)[0].timer_id
         later = [served for served in self._groups.all() if served.group.group_id > after]
         page = later[:size]
-        answers = [await _full(served) if view is View.FULL else _basic(served) for served in page]
+        answers = await _all_full(page) if view is View.FULL else [_basic(served) for served in page]
         last = page[-1].group.group_id if len(later) > size else None
         token = None if last is None else page_token(bound_to, Position(None, last))
         return json_response({"groups": answers, "nextPageToken": token})
@@ -49,7 +51,8 @@ class Groups:
         """The operation getGroup."""
         served = await self._groups.get(request.match_info["groupId"])
         query(request, ())
-        return json_response(await _full(served))
+        (answer,) = await _all_full([served])
+        return json_response(answer)
 
 
 def _basic(served: ServedGroup) -> dict[str, object]:
@@ -66,13 +69,27 @@ def _basic(served: ServedGroup) -> dict[str, object]:
     }
 
 
-async def _full(served: ServedGroup) -> dict[str, object]:
-    store, group = served.door.store, served.group
-    counts, (shards, _), members = await asyncio.gather(
-        store.counts(group.group_id), store.shards(group.pool), store.members(group.pool)
-    )
-    own = [shard for shard in shards if shard.group_id == group.group_id]
-    return {**_basic(served), "counts": _counts(counts), "members": _members(own, members)}
+async def _all_full(page: list[ServedGroup]) -> list[dict[str, object]]:
+    """The groups with their counts, a few at a time, and their members, each pool read once."""
+    pools: dict[tuple[str, str], tuple[list[Shard], list[Member]]] = {}
+    for served in page:
+        place = served.door.name, served.group.pool
+        if place not in pools:
+            store = served.door.store
+            (shards, _), members = await asyncio.gather(
+                store.shards(served.group.pool), store.members(served.group.pool)
+            )
+            pools[place] = shards, members
+    places = asyncio.Semaphore(_COUNTS_AT_ONCE)
+
+    async def full(served: ServedGroup) -> dict[str, object]:
+        async with places:
+            counts = await served.door.store.counts(served.group.group_id)
+        shards, members = pools[served.door.name, served.group.pool]
+        own = [shard for shard in shards if shard.group_id == served.group.group_id]
+        return {**_basic(served), "counts": _counts(counts), "members": _members(own, members)}
+
+    return await asyncio.gather(*(full(served) for served in page))
 
 
 def _counts(counts: Counts) -> dict[str, object]:
