@@ -251,4 +251,7 @@ class Ownership:
     def _count(self) -> None:
         self._metrics.members(self._settings.pool, len(self._living))
         for runtime in self._book.groups.values():
-            self._metrics.claims(runtime.group_id, runtime.owned)
+            if runtime.group.state is GroupState.ACTIVE:
+                self._metrics.claims(runtime.group_id, runtime.owned)
+            elif not runtime.held:
+                self._metrics.forget_group(runtime.group_id)
