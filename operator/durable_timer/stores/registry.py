@@ -36,8 +36,8 @@ def open_store(url: str, options: StoreOptions | None = None) -> Store:
 
 
 def without_credentials(url: str) -> str:
-    """The URL as it may be shown: the part before `@` and all query values are left out."""
-    hidden = re.sub(r"//[^/?#]*@", "//***@", url)
+    """The URL as it may be shown: what comes before an `@` and all query values are left out."""
+    hidden = re.sub(r"//.*@", "//***@", url)
     return re.sub(r"=[^&]*", "=***", hidden)
 
 

@@ -10,7 +10,14 @@ from typing import Any, Final, TypeVar
 import asyncpg
 from asyncpg import exceptions as pg
 
-from durable_timer.errors import SchemaVersionError, StoreError, StoreFull, StoreUnavailable
+from durable_timer.errors import (
+    ConfigError,
+    DurableTimerError,
+    SchemaVersionError,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+)
 from durable_timer.stores.options import StoreOptions
 
 T = TypeVar("T")
@@ -32,8 +39,9 @@ _CLOSE_TIMEOUT: Final = 5.0
 _IDLE_LIFETIME: Final = 300.0
 _QUERIES: Final = 10_000_000
 
-DRIVER_ERRORS: Final = (OSError, pg.PostgresError, pg.InterfaceError)
-"""All that a call of the driver raises (a timeout is an OSError)."""
+DRIVER_ERRORS: Final = (OSError, pg.PostgresError, pg.InterfaceError, pg.InternalClientError)
+"""All that a call of the driver raises. A timeout is an OSError; InternalClientError ("another operation is in
+progress") is what a call may get on a connection that is just being lost."""
 
 _AGAIN: Final = (pg.DeadlockDetectedError, pg.SerializationError)
 _AWAY: Final = (
@@ -73,21 +81,27 @@ def server_settings(options: StoreOptions) -> dict[str, str]:
     }
 
 
-def translated(error: Exception) -> StoreError:
+def translated(error: Exception) -> StoreError | ConfigError:
     """The store's error for a driver's."""
     if isinstance(error, pg.DiskFullError):
         return StoreFull(f"PostgreSQL has no room: {error}")
+    if isinstance(error, pg.ClientConfigurationError):
+        return ConfigError(f"the store's URL cannot be used: {error}")
     if isinstance(error, pg.UndefinedTableError | pg.UndefinedColumnError):
         return SchemaVersionError(f"{error}: run `durable-timer migrate`")
     if isinstance(error, TimeoutError):
         return StoreUnavailable("PostgreSQL did not answer in time")
-    if isinstance(error, (OSError, pg.InterfaceError, *_AWAY)):
+    if isinstance(error, (OSError, pg.InternalClientError, *_AWAY)) or (
+        isinstance(error, pg.InterfaceError) and not isinstance(error, ValueError)
+    ):
         return StoreUnavailable(f"PostgreSQL is unavailable: {error or type(error).__name__}")
     return StoreError(f"PostgreSQL refused: {error}")
 
 
 class Connections:
     """A pool that connects when it is first used, and whose calls end in time whatever the server does.
+
+    A call waits for a free connection within its own time.
 
     A call that is cancelled or does not end in time has its connection cut, not handed back: what it had begun must
     not be committed much later.
@@ -109,11 +123,21 @@ class Connections:
         return await self._run(work)
 
     async def transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Runs `work` in a transaction (READ COMMITTED), anew where the server ended it to resolve a deadlock."""
+        """Runs `work` in a transaction (READ COMMITTED), anew where the server ended it to resolve a deadlock.
+
+        What `work` raises rolls it back. (asyncpg's own transactions would wait for a roll-back that a server which
+        hangs never answers.)
+        """
 
         async def within(connection: Connection) -> T:
-            async with connection.transaction():
-                return await work(connection)
+            await connection.execute("BEGIN")
+            try:
+                result = await work(connection)
+                await connection.execute("COMMIT")
+            except (pg.PostgresError, DurableTimerError):
+                await connection.execute("ROLLBACK")
+                raise
+            return result
 
         return await self._run(within)
 
@@ -143,25 +167,25 @@ class Connections:
             pool.terminate()
 
     async def _run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        for attempt in range(1, TRIES + 1):
-            try:
-                return await self._once(work)
-            except _AGAIN as error:
-                if attempt == TRIES:
-                    raise translated(error) from error
-                await asyncio.sleep(random.uniform(0, 0.005 * 2**attempt))  # noqa: S311 (jitter)
-            except DRIVER_ERRORS as error:
-                raise translated(error) from error
-        raise AssertionError("unreachable")
+        try:
+            for attempt in range(1, TRIES):
+                try:
+                    return await self._once(work)
+                except _AGAIN:
+                    await asyncio.sleep(random.uniform(0, 0.005 * 2**attempt))  # noqa: S311 (jitter)
+            return await self._once(work)
+        except DRIVER_ERRORS as error:
+            raise translated(error) from error
 
     async def _once(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         pool = await self._opened()
-        async with asyncio.timeout(self._bound):
+        end = asyncio.get_running_loop().time() + self._bound
+        async with asyncio.timeout_at(end):
             connection = await pool.acquire()
         try:
-            async with asyncio.timeout(self._bound):
+            async with asyncio.timeout_at(end):
                 return await work(connection)
-        except pg.PostgresError:
+        except (pg.PostgresError, DurableTimerError):
             raise
         except BaseException:
             connection.terminate()

@@ -169,5 +169,7 @@ class PostgresStore:
         await schema.migrate(self._url, self._options)
 
     async def close(self) -> None:
-        await self._wakeups.close()
-        await self._connections.close()
+        try:
+            await self._wakeups.close()
+        finally:
+            await self._connections.close()

@@ -20,7 +20,7 @@ from durable_timer.errors import SchemaVersionError
 VERSION_TABLE: Final = "timer_schema"
 """The table with the schema's version."""
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """The version this release migrates to, and the oldest it runs on."""
 
 NEWEST: Final = SCHEMA + 1

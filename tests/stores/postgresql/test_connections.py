@@ -1,0 +1,231 @@
+"""What becomes of calls when the server is away, hangs, restarts, or is kept waiting by somebody else."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import asyncpg
+import pytest
+from asyncpg import exceptions as pg
+
+from durable_timer.errors import ConfigError, SchemaVersionError, StoreError, StoreFull, StoreUnavailable
+from durable_timer.models.results import IfExists, Target
+from durable_timer.models.timer import TimerChange, TimerState
+from durable_timer.stores.postgresql.connections import translated
+from durable_timer.stores.postgresql.store import PostgresStore
+from tests.stores.contract.world import LATER, NOW, World
+from tests.stores.postgresql.conftest import OpenStore, world_of
+from tests.support.postgres import EmbeddedPostgres, free_port
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.postgresql
+
+SHORT = timedelta(seconds=1)
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[EmbeddedPostgres]:
+    """A server that tests may stop, kill and stall."""
+    server = EmbeddedPostgres()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+async def answers(store: PostgresStore) -> bool:
+    try:
+        await store.ping()
+    except StoreUnavailable:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("crash", [False, True], ids=["restart", "crash"])
+async def test_nothing_acknowledged_is_lost_when_the_server_restarts(
+    own_server: EmbeddedPostgres, open_store: OpenStore, crash: bool
+) -> None:
+    store = open_store(own_server.url)
+    await store.migrate()
+    world = world_of(store, open_store)
+    await world.register()
+    executor = await world.executor()
+    await asyncio.gather(*(world.create(f"t-{number}", delay=NOW) for number in range(5)))
+    taken = await executor.take()
+    assert len(taken.timers) == 5
+
+    await asyncio.to_thread(own_server.kill if crash else own_server.stop)
+    begun = time.monotonic()
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            await store.ping()
+    assert time.monotonic() - begun < 15
+    await asyncio.to_thread(own_server.start)
+
+    await eventually(lambda: answers(store))
+    rows = await store.get(world.group_id, [f"t-{number}" for number in range(5)])
+    assert [row and row.state for row in rows] == [TimerState.RUNNING] * 5
+    await world.create("u", delay=LATER)
+    assert (await store.shards(world.pool))[0][0].owner == executor.me
+
+
+async def test_a_server_that_hangs_holds_no_call_beyond_its_time(
+    own_server: EmbeddedPostgres, open_store: OpenStore
+) -> None:
+    store = open_store(own_server.url, statement_timeout=SHORT)
+    await store.migrate()
+    world = world_of(store, open_store)
+    await world.register()
+    await world.create("t", delay=LATER)
+    family = _family(own_server)
+    for pid in family:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        calls = [
+            store.get(world.group_id, ["t"]),
+            store.update(world.group_id, Target("t"), TimerChange(labels={"a": "b"})),
+            store.create([world.new("u", delay=LATER)], IfExists.FAIL),
+            *(store.ping() for _ in range(10)),
+        ]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(result) for result in results} == {StoreUnavailable}
+        assert time.monotonic() - begun < 10
+    finally:
+        for pid in family:
+            os.kill(pid, signal.SIGCONT)
+    await eventually(lambda: answers(store))
+
+
+async def test_a_server_that_is_not_there_is_unavailable(open_store: OpenStore) -> None:
+    store = open_store(f"postgresql://postgres@127.0.0.1:{free_port()}/none")
+    with pytest.raises(StoreUnavailable):
+        await store.ping()
+    with pytest.raises(StoreUnavailable):
+        await store.migrate()
+
+
+async def test_a_statement_that_waits_too_long_is_ended_by_the_server(
+    open_store: OpenStore, connection: asyncpg.Connection
+) -> None:
+    store = open_store(statement_timeout=SHORT)
+    await store.migrate()
+    world = world_of(store, open_store)
+    await world.register()
+    await world.create("t", delay=LATER)
+    async with connection.transaction():
+        await connection.execute("SELECT FROM timers FOR UPDATE")
+        with pytest.raises(StoreUnavailable, match="statement timeout"):
+            await store.update(world.group_id, Target("t"), TimerChange(labels={"a": "b"}))
+    changed = await store.update(world.group_id, Target("t"), TimerChange(labels={"a": "b"}))
+    assert changed.timer is not None
+    assert changed.timer.version == 2
+
+
+async def test_a_take_that_is_cancelled_does_not_commit_later(
+    world: World, store: PostgresStore, connection: asyncpg.Connection
+) -> None:
+    executor = await world.executor()
+    await world.create("t", delay=NOW)
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute("SELECT FROM timer_shards FOR UPDATE")
+    take = asyncio.create_task(executor.take())
+    await eventually(lambda: _waiting_backends(connection))
+    take.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await take
+    await eventually(lambda: _is_nobody_waiting(connection))
+    await transaction.rollback()
+    row = (await store.get(world.group_id, ["t"]))[0]
+    assert row is not None
+    assert row.state is TimerState.PENDING
+    assert [timer.timer_id for timer in (await executor.take()).timers] == ["t"]
+
+
+async def test_a_deadlock_is_tried_again(world: World, store: PostgresStore, connection: asyncpg.Connection) -> None:
+    """Somebody who locks in another order than the store does."""
+    await world.create("a", "b", delay=LATER)
+    lock = "SELECT FROM timers WHERE timer_id = $1 FOR UPDATE"
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.fetch(lock, "b")
+    run = asyncio.create_task(store.run(world.group_id, [Target("a"), Target("b")]))
+    await eventually(lambda: _waiting_backends(connection))
+    try:
+        await connection.fetch(lock, "a")
+        await transaction.commit()
+    except pg.DeadlockDetectedError:
+        await transaction.rollback()
+    assert [result.refusal for result in await run] == [None, None]
+
+
+async def test_more_calls_than_connections_take_turns(open_store: OpenStore, world: World) -> None:
+    store = open_store(connections=2)
+    await asyncio.gather(*(store.ping() for _ in range(50)))
+
+
+async def test_closing_waits_for_what_is_under_way(
+    open_store: OpenStore, world: World, connection: asyncpg.Connection
+) -> None:
+    store = open_store()
+    await world.create("t", delay=LATER)
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute("SELECT FROM timers FOR UPDATE")
+    update = asyncio.create_task(store.update(world.group_id, Target("t"), TimerChange(labels={"a": "b"})))
+    await eventually(lambda: _waiting_backends(connection))
+    closing = asyncio.create_task(store.close())
+    await transaction.rollback()
+    await closing
+    assert (await update).refusal is None
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (pg.DiskFullError("could not extend file"), StoreFull),
+        (pg.TooManyConnectionsError("sorry, too many clients already"), StoreUnavailable),
+        (pg.AdminShutdownError("terminating connection"), StoreUnavailable),
+        (pg.CannotConnectNowError("the database system is starting up"), StoreUnavailable),
+        (pg.QueryCanceledError("canceling statement due to statement timeout"), StoreUnavailable),
+        (pg.ReadOnlySQLTransactionError("cannot execute UPDATE"), StoreUnavailable),
+        (pg.InvalidPasswordError("password authentication failed"), StoreUnavailable),
+        (pg.ConnectionDoesNotExistError("connection was closed"), StoreUnavailable),
+        (pg.InterfaceError("pool is closing"), StoreUnavailable),
+        (pg.InternalClientError("another operation is in progress"), StoreUnavailable),
+        (ConnectionRefusedError(), StoreUnavailable),
+        (TimeoutError(), StoreUnavailable),
+        (pg.UndefinedTableError('relation "timers" does not exist'), SchemaVersionError),
+        (pg.ClientConfigurationError("invalid sslmode"), ConfigError),
+        (pg.CharacterNotInRepertoireError("invalid byte sequence"), StoreError),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else type(value).__name__,
+)
+def test_no_exception_of_the_driver_gets_out(error: Exception, expected: type[Exception]) -> None:
+    assert type(translated(error)) is expected
+
+
+async def _waiting_backends(connection: asyncpg.Connection) -> int:
+    """How many wait for a lock in this database (a transaction sees the activity of its first look, unless told)."""
+    await connection.execute("SELECT pg_stat_clear_snapshot()")
+    count: int = await connection.fetchval(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    return count
+
+
+async def _is_nobody_waiting(connection: asyncpg.Connection) -> bool:
+    return not await _waiting_backends(connection)
+
+
+def _family(server: EmbeddedPostgres) -> list[int]:
+    """The server's processes; the first one last, so that it does not see the others stop."""
+    assert server._server is not None
+    pid = server._server.pid
+    return [*map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()), pid]
