@@ -289,16 +289,24 @@ JOIN timers t ON t.group_id = n.group_id AND t.shard = n.shard AND t.state = 1 A
 WHERE t.callback_timeout IS NOT NULL GROUP BY n.group_id, n.shard
 """
 
-PURGE: Final = """
+
+def _purge(state: int) -> str:
+    """Of one state, written out: a parameter would not be known to lie within the partial index."""
+    return f"""
 WITH gone AS (
   DELETE FROM timers WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM timers
-    WHERE group_id = $1 AND state = $2 AND executed_at < statement_timestamp() - $3::interval AND managed_by IS NULL
-    ORDER BY executed_at LIMIT $4::int FOR UPDATE SKIP LOCKED))
+    WHERE group_id = $1 AND state = {state} AND executed_at < statement_timestamp() - $2::interval
+      AND managed_by IS NULL
+    ORDER BY executed_at LIMIT $3::int FOR UPDATE SKIP LOCKED))
   RETURNING 1
 )
 SELECT count(*) FROM gone
 """
+
+
+PURGE_COMPLETED: Final = _purge(2)
+PURGE_FAILED: Final = _purge(3)
 
 PURGE_GROUP: Final = """
 WITH gone AS (

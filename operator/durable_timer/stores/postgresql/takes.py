@@ -19,8 +19,6 @@ from durable_timer.stores.sql.rows import OUTCOME_CODES, TAKEN_COLUMNS
 
 _VALUES: Final = len(TAKEN_COLUMNS) + 3
 _LEAST_IN_SHARD: Final = 8
-_COMPLETED: Final = 2
-_FAILED: Final = 3
 _ROUNDS: Final = 2
 
 
@@ -100,9 +98,9 @@ class Takes:
 
     async def purge(self, group_id: str, completed_for: timedelta, failed_for: timedelta, limit: int) -> int:
         """See `Store.purge`."""
-        [[gone]] = await self._connections.fetch(statements.PURGE, group_id, _COMPLETED, completed_for, limit)
+        [[gone]] = await self._connections.fetch(statements.PURGE_COMPLETED, group_id, completed_for, limit)
         if gone < limit:
-            [[failed]] = await self._connections.fetch(statements.PURGE, group_id, _FAILED, failed_for, limit - gone)
+            [[failed]] = await self._connections.fetch(statements.PURGE_FAILED, group_id, failed_for, limit - gone)
             gone += failed
         return int(gone)
 
