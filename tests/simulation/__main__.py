@@ -11,7 +11,7 @@ import sys
 import time
 
 from tests.simulation.parallel import Told, fixed_environment, play_seeds
-from tests.simulation.planted import PLANTED
+from tests.simulation.planted import PLANTED, WEATHER_FOR
 from tests.simulation.runner import explain, play, prepare_process
 from tests.simulation.scenario import scenario_of
 from tests.simulation.weather import WEATHERS, weather_of
@@ -24,6 +24,8 @@ def main() -> int:
     if arguments.seed is not None:
         return _replay(arguments)
     seeds = _range(arguments.seeds)
+    if arguments.survey:
+        return _survey(seeds, arguments)
     if arguments.worker:
         return _work(seeds, arguments)
     return _simulate(seeds, arguments)
@@ -35,6 +37,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="replay this one seed, and show its whole trace")
     parser.add_argument("--weather", choices=WEATHERS, help="one weather for all seeds; each in its turn by default")
     parser.add_argument("--planted", choices=PLANTED, help="plant a bug, to see it found")
+    parser.add_argument("--survey", action="store_true", help="tell for each planted bug which of the seeds find it")
     parser.add_argument("--grep", default="", help="of a replayed trace, only the lines with this in them")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="how many seeds at once")
     parser.add_argument("--until-found", action="store_true", help="stop at the first violation")
@@ -90,6 +93,21 @@ def _simulate(seeds: range, arguments: argparse.Namespace) -> int:
     if failed:
         print("failed:", *sorted(f"{told.verdict.seed}/{told.verdict.weather}" for told in failed))
     return 1 if failed else 0
+
+
+def _survey(seeds: range, arguments: argparse.Namespace) -> int:
+    """Prints the table of `docs/simulation.md`; the exit code is the number of bugs that no seed found."""
+    missed = 0
+    print("| planted bug | weather | seeds that find it | the first one | what it breaks |\n|---|---|---|---|---|")
+    for name in [arguments.planted] if arguments.planted else PLANTED:
+        weather = arguments.weather or WEATHER_FOR[name]
+        results = play_seeds(seeds, weather=weather, planted=name, processes=arguments.processes)
+        found = sorted((told.verdict.seed, told.verdict.violations[0]) for told in results if told.verdict.violations)
+        missed += not found
+        kinds = sorted({violation.partition(":")[0] for _, violation in found})
+        first = str(found[0][0]) if found else "none"
+        print(f"| `{name}` | {weather} | {len(found)} of {len(seeds)} | {first} | {', '.join(kinds)} |", flush=True)
+    return missed
 
 
 def _replay_command(told: Told, arguments: argparse.Namespace) -> str:

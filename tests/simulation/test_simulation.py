@@ -5,7 +5,7 @@ import os
 import pytest
 
 from tests.simulation.parallel import Told, play_seeds
-from tests.simulation.planted import FOUND
+from tests.simulation.planted import FOUND, WEATHER_FOR
 
 SEEDS = 300
 PROCESSES = min(4, os.cpu_count() or 1)
@@ -24,6 +24,6 @@ def test_the_promises_hold_in_every_weather(capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.parametrize("bug", sorted(FOUND))
 def test_a_planted_bug_is_found_at_its_seed(bug: str) -> None:
-    weather, seed = FOUND[bug]
-    (told,) = play_seeds(range(seed, seed + 1), weather=weather, planted=bug, processes=1)
+    seed = FOUND[bug]
+    (told,) = play_seeds(range(seed, seed + 1), weather=WEATHER_FOR[bug], planted=bug, processes=1)
     assert told.verdict.violations
