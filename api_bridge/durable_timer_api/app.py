@@ -19,6 +19,7 @@ from durable_timer_api.handlers.selecting import Selecting
 from durable_timer_api.handlers.service import Probe, Service
 from durable_timer_api.middleware import build_middleware
 from durable_timer_api.routes import Handlers, operations
+from durable_timer_api.server import ProblemRunner
 from durable_timer_api.settings import BridgeSettings
 
 
@@ -66,7 +67,7 @@ async def serve(app: web.Application, host: str, port: int, settings: BridgeSett
     Raises:
         OSError: The address cannot be listened on.
     """
-    runner = web.AppRunner(
+    runner = ProblemRunner(
         app,
         access_log=None,
         handle_signals=False,

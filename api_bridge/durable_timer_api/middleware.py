@@ -18,9 +18,8 @@ from durable_timer.errors import StoreFull, StoreUnavailable
 from durable_timer.metrics import Metrics
 from durable_timer_api.answers import problem_response
 from durable_timer_api.problems import Code, Problem
+from durable_timer_api.server import REQUEST_ID
 from durable_timer_api.settings import BridgeSettings
-
-REQUEST_ID: Final = "X-Request-Id"
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 _UNKNOWN: Final = "none"

@@ -16,6 +16,7 @@ RETRY_AFTER: Final = {"Retry-After": "1"}
 class Code(StrEnum):
     """The codes of the contract (`ErrorCode` in api.yaml); those of later releases are not in use yet."""
 
+    MALFORMED_REQUEST = "MALFORMED_REQUEST"
     INVALID_JSON = "INVALID_JSON"
     INVALID_INPUT = "INVALID_INPUT"
     INVALID_PAGE_TOKEN = "INVALID_PAGE_TOKEN"
@@ -50,6 +51,7 @@ class Code(StrEnum):
 
 
 _STATUS: Final[Mapping[Code, HTTPStatus]] = {
+    Code.MALFORMED_REQUEST: HTTPStatus.BAD_REQUEST,
     Code.INVALID_JSON: HTTPStatus.BAD_REQUEST,
     Code.INVALID_INPUT: HTTPStatus.BAD_REQUEST,
     Code.INVALID_PAGE_TOKEN: HTTPStatus.BAD_REQUEST,

@@ -77,6 +77,21 @@ async def problem(answer: aiohttp.ClientResponse) -> tuple[int, str]:
     return answer.status, body["code"]
 
 
+async def exchanged(client: aiohttp.ClientSession, raw: bytes) -> bytes:
+    """What comes back for these bytes: head and body of one answer."""
+    assert client._base_url is not None
+    reader, writer = await asyncio.open_connection(client._base_url.host, client._base_url.port)
+    try:
+        writer.write(raw)
+        async with asyncio.timeout(5):
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(line for line in head.splitlines() if line.lower().startswith(b"content-length:"))
+            return head + await reader.readexactly(int(length.partition(b":")[2]))
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
 async def pieces(size: int) -> AsyncIterator[bytes]:
     for _ in range(0, size, 65536):
         yield b" " * 65536
@@ -94,15 +109,8 @@ async def test_a_body_over_its_limit(client: aiohttp.ClientSession, path: str, l
 
 
 async def test_a_body_that_says_it_is_over_the_limit_is_not_read(client: aiohttp.ClientSession) -> None:
-    assert client._base_url is not None
-    reader, writer = await asyncio.open_connection(client._base_url.host, client._base_url.port)
-    writer.write(
-        f"POST {TIMERS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {2 * MIB + 1}\r\n\r\n".encode()
-    )
-    async with asyncio.timeout(5):
-        assert (await reader.readline()).startswith(b"HTTP/1.1 413 ")
-    writer.close()
+    head = f"POST {TIMERS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {2 * MIB + 1}"
+    assert (await exchanged(client, f"{head}\r\n\r\n".encode())).startswith(b"HTTP/1.1 413 ")
 
 
 async def test_a_body_just_within_its_limit(client: aiohttp.ClientSession) -> None:
@@ -331,3 +339,29 @@ async def test_the_contract_is_served_as_text_and_as_a_page(client: aiohttp.Clie
         assert word in page
     assert "src=" not in page
     assert "@import" not in page
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        f"GET {TIMERS}?pageToken={'x' * 9000} HTTP/1.1\r\nHost: x\r\n\r\n",
+        f"GET {TIMERS} HTTP/1.1\r\nHost: x\r\nX-Long: {'x' * 9000}\r\n\r\n",
+        f"GET {TIMERS} HTTP/1.1\r\nHost: x\r\nX-Null: \0\r\n\r\n",
+        f"POST {TIMERS} HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n",
+        "\x16\x03\x01\0 nonsense\r\n\r\n",
+    ],
+    ids=["long line", "long header", "null", "length", "not HTTP"],
+)
+async def test_what_is_not_well_formed_http(client: aiohttp.ClientSession, raw: str) -> None:
+    answer = await exchanged(client, raw.encode())
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
+    assert b"Content-Type: application/problem+json" in head
+    assert json.loads(body)["code"] == "MALFORMED_REQUEST"
+    assert json.loads(body)["requestId"].encode() in head
+
+
+async def test_a_body_that_breaks_off(client: aiohttp.ClientSession) -> None:
+    head = f"POST {TIMERS} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = await exchanged(client, f"{head}5\r\n{{}}zzz\r\nnonsense\r\n".encode())
+    assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
