@@ -24,6 +24,8 @@ def write(transaction: Transaction) -> None:
 @pytest.fixture
 async def writer(file: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Writer]:
     monkeypatch.setattr(checkpoints, "_EVERY", 0.01)
+    monkeypatch.setattr(checkpoints, "_MANY", 5)
+    monkeypatch.setattr(checkpoints, "_RARELY", 0.05)
     monkeypatch.setattr(checkpoints, "_LONG", 500)
     writer = Writer(file, SystemClock(), seconds=30, on_wakes=lambda wakes: None)
     await writer.write(lambda transaction: transaction.connection.execute("CREATE TABLE blobs (id PRIMARY KEY, blob)"))

@@ -12,7 +12,13 @@ from typing import Final
 from durable_timer.stores.sqlite.session import Session
 
 _EVERY: Final = 0.25
-"""Seconds from a commit to the checkpoint that takes it along."""
+"""Least seconds between two checkpoints."""
+
+_MANY: Final = 100
+"""Changes of rows that are not left waiting for the next rare checkpoint."""
+
+_RARELY: Final = 5.0
+"""Seconds between checkpoints of few changes: a service at rest writes nothing but its beats."""
 
 _LONG: Final = 4000
 """Pages in the log from which on the writer is asked to finish a checkpoint, so that the log begins anew."""
@@ -32,31 +38,40 @@ class Checkpointer:
     def __init__(self, path: Path, finish: Callable[[], None]) -> None:
         self._session = Session(path, seconds=_SECONDS, reader=False)
         self._finish = finish
-        self._written = threading.Event()
+        self._changes = 0
+        self._many = threading.Event()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="sqlite-checkpoints", daemon=True)
         self._thread.start()
 
-    def committed(self) -> None:
-        """Says that there is something in the log."""
-        self._written.set()
+    def committed(self, changes: int) -> None:
+        """Says how many rows were changed; called by the writer's thread."""
+        self._changes += changes
+        if self._changes >= _MANY:
+            self._many.set()
 
     async def close(self) -> None:
         """Ends the thread; what is in the log is taken along when the last connection closes."""
         self._ended.set()
-        self._written.set()
+        self._many.set()
         await asyncio.to_thread(self._thread.join, _CLOSING)
 
     def _serve(self) -> None:
-        while self._written.wait() and not self._ended.wait(_EVERY):
-            self._written.clear()
-            try:
-                if checkpoint(self._session) > _LONG:
-                    self._finish()
-            except sqlite3.Error:
-                self._session.drop()
-                self._written.set()
+        while not self._ended.wait(_EVERY):
+            self._many.wait(_RARELY)
+            self._many.clear()
+            if self._changes and not self._ended.is_set():
+                self._changes = 0
+                self._checkpoint()
         self._session.drop()
+
+    def _checkpoint(self) -> None:
+        try:
+            if checkpoint(self._session) > _LONG:
+                self._finish()
+        except sqlite3.Error:
+            self._session.drop()
+            self._changes = 1
 
 
 def checkpoint(session: Session) -> int:

@@ -103,7 +103,6 @@ class Writer:
         while True:
             if calls := self._next():
                 self._do(calls)
-                self._checkpointer.committed()
             if self._log_is_long:
                 self._shorten_log()
             elif calls:
@@ -162,11 +161,13 @@ class Writer:
         try:
             connection.execute("BEGIN IMMEDIATE")
             transaction = Transaction(connection, self._clock.now())
+            before = connection.total_changes
             answers = _run(transaction, calls)
             connection.execute("COMMIT")
         except BaseException as error:
             self._undo(connection, error)
             raise
+        self._checkpointer.committed(connection.total_changes - before)
         return answers, transaction.wakes
 
     def _undo(self, connection: sqlite3.Connection, error: BaseException) -> None:
