@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
@@ -30,7 +31,7 @@ from durable_timer_api.requests import (
 _BATCH_PARAMETERS: Final = frozenset({"ifExists"})
 _LIFTED: Final = ("payload",)
 _ITEMS_BETWEEN_PAUSES: Final = 32
-"""Items of a batch read at one go; other requests have their turn in between."""
+"""Items of a batch dealt with at one go; other requests, and the engine, have their turn in between."""
 
 
 class Creating:
@@ -52,7 +53,7 @@ class Creating:
         result = await served.door.creates[if_exists].create(timer)
         if result.status is CreateStatus.CREATED:
             self._metrics.created(timer.group_id, 1)
-            return timer_response(result.timer, 201, location=True)
+            return timer_response(result.timer, HTTPStatus.CREATED, location=True)
         if problem := _conflict(result, if_exists):
             raise problem
         return timer_response(result.timer, location=True)
@@ -63,21 +64,18 @@ class Creating:
         if_exists = _if_exists(request)
         body = await json_bytes(request, limits.BATCH_BODY_MAX_BYTES)
         items = await _batch_items(body)
-        where = self._surroundings(served, request)
-        read = [
-            item if isinstance(item, Wrong) else new_timer(item, where, "timers", index)
-            for index, item in enumerate(items)
-        ]
+        read = await _read_items(items, self._surroundings(served, request))
         served.require_writable()
         timers = [item for item in read if isinstance(item, NewTimer)]
         results = iter(await served.door.store.create(timers, if_exists) if timers else [])
-        answers = [
-            self._item_answer(next(results), if_exists)
-            if isinstance(item, NewTimer)
-            else _problem_answer(invalid([item] if isinstance(item, Wrong) else item))
-            for item in read
-        ]
-        self._metrics.created(served.group.group_id, sum(answer["status"] == 201 for answer in answers))  # noqa: PLR2004
+        answers: list[dict[str, object]] = []
+        for item in read:
+            if isinstance(item, NewTimer):
+                answers.append(_item_answer(next(results), if_exists))
+            else:
+                answers.append(_problem_answer(invalid(item)))
+            await _pause(len(answers))
+        self._metrics.created(served.group.group_id, sum(answer["status"] == HTTPStatus.CREATED for answer in answers))
         return json_response({"results": answers})
 
     def _surroundings(self, served: ServedGroup, request: web.Request) -> Surroundings:
@@ -86,11 +84,25 @@ class Creating:
             group.group_id, group.shards, served.payloads, self._groups.now(served.door), traceparent(request)
         )
 
-    def _item_answer(self, result: CreateResult, if_exists: IfExists) -> dict[str, object]:
-        if problem := _conflict(result, if_exists, payload=False):
-            return _problem_answer(problem)
-        status = 201 if result.status is CreateStatus.CREATED else 200
-        return {"status": status, "timer": render_timer(result.timer, payload=False)}
+
+async def _read_items(items: list[JsonObject | Wrong], where: Surroundings) -> list[NewTimer | list[Wrong]]:
+    read: list[NewTimer | list[Wrong]] = []
+    for index, item in enumerate(items):
+        read.append([item] if isinstance(item, Wrong) else new_timer(item, where, "timers", index))
+        await _pause(len(read))
+    return read
+
+
+async def _pause(done: int) -> None:
+    if done % _ITEMS_BETWEEN_PAUSES == 0:
+        await asyncio.sleep(0)
+
+
+def _item_answer(result: CreateResult, if_exists: IfExists) -> dict[str, object]:
+    if problem := _conflict(result, if_exists, payload=False):
+        return _problem_answer(problem)
+    status = HTTPStatus.CREATED if result.status is CreateStatus.CREATED else HTTPStatus.OK
+    return {"status": status.value, "timer": render_timer(result.timer, payload=False)}
 
 
 def _problem_answer(problem: Problem) -> dict[str, object]:
@@ -151,6 +163,5 @@ async def _items(cursor: Cursor) -> list[JsonObject | Wrong]:
         else:
             cursor.value("timers", len(items))
             items.append(Wrong("must be an object", pointer=pointer("timers", len(items))))
-        if len(items) % _ITEMS_BETWEEN_PAUSES == 0:
-            await asyncio.sleep(0)
+        await _pause(len(items))
     return items
