@@ -13,6 +13,7 @@ import orjson
 from durable_timer.engine.delivery import CallbackRequest
 from durable_timer.engine.groups import GroupRuntime
 from durable_timer.engine.signing import signature
+from durable_timer.models.checks import is_json_media_type
 from durable_timer.models.instants import format_instant
 from durable_timer.models.timer import CallbackFormat, CallbackMethod, TakenTimer, webhook_id
 
@@ -66,7 +67,7 @@ def _standard_body(timer: TakenTimer) -> bytes:
     }
     if timer.payload is None:
         body["payload"] = None
-    elif timer.content_type is None:
+    elif timer.content_type is None or is_json_media_type(timer.content_type):
         body["payload"] = orjson.Fragment(timer.payload)
     else:
         body["payloadBase64"] = b64encode(timer.payload).decode()
