@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -46,8 +47,9 @@ class Desk:
 
 
 def say(transaction: Transaction, word: str) -> int:
+    """Answers the transaction's instant."""
     transaction.connection.execute("INSERT INTO words VALUES (?)", (word,))
-    return id(transaction)
+    return transaction.micros
 
 
 def say_all(transaction: Transaction, words: Sequence[str]) -> list[int]:
@@ -184,6 +186,29 @@ async def test_urgent_calls_go_before_heavy_ones(desk: Desk) -> None:
     await asyncio.gather(*tasks)
     assert set(order[:2]) == {"heavy 0", "urgent"}
     assert order[2:] == ["heavy 1", "heavy 2"]
+
+
+async def test_a_take_does_not_count_the_time_of_what_it_shares_a_transaction_with(desk: Desk) -> None:
+    await desk.shut()
+    begun, over = threading.Event(), threading.Event()
+
+    def slow(transaction: Transaction) -> int:
+        begun.set()
+        assert over.wait(WITHIN)
+        return transaction.micros
+
+    async def take() -> int:
+        return await desk.writer.write_urgently(lambda transaction: transaction.micros)
+
+    calls = [asyncio.create_task(take()), asyncio.create_task(desk.writer.write(slow))]
+    await asyncio.sleep(0)
+    desk.gate.set()
+    await eventually(begun.is_set)
+    between = time.time_ns() // 1000
+    await eventually(lambda: time.time_ns() // 1000 > between)
+    over.set()
+    urgent, ordinary = await asyncio.gather(*calls)
+    assert ordinary <= between < urgent
 
 
 async def test_wake_ups_come_with_the_commit_once_a_group(desk: Desk) -> None:

@@ -24,16 +24,23 @@ class Call(Generic[T]):
     Exactly one of `work` and `joint` is set; `weight` is roughly how many rows it writes.
     """
 
-    __slots__ = ("argument", "future", "joint", "weight", "work")
+    __slots__ = ("argument", "future", "joint", "urgent", "weight", "work")
 
     def __init__(
-        self, work: Work | None = None, *, joint: Joint | None = None, argument: object = None, weight: int = 1
+        self,
+        work: Work | None = None,
+        *,
+        joint: Joint | None = None,
+        argument: object = None,
+        weight: int = 1,
+        urgent: bool = False,
     ) -> None:
         self.future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self.work = work
         self.joint = joint
         self.argument = argument
         self.weight = weight
+        self.urgent = urgent
 
     async def answer(self, seconds: float) -> T:
         """What the thread answers.

@@ -22,11 +22,11 @@ class Transaction:
 
     __slots__ = ("connection", "micros", "now", "wakes")
 
-    def __init__(self, connection: sqlite3.Connection, now: datetime) -> None:
+    def __init__(self, connection: sqlite3.Connection, now: datetime, wakes: dict[str, set[int]] | None = None) -> None:
         self.connection = connection
         self.now = now
         self.micros = instant_to_micros(now)
-        self.wakes: dict[str, set[int]] = {}
+        self.wakes = {} if wakes is None else wakes
 
     def wake(self, group_id: str, shards: Collection[int]) -> None:
         """Timers of these shards may be due sooner; none named means all of the group's."""

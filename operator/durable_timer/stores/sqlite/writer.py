@@ -7,7 +7,7 @@ import contextlib
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
@@ -57,15 +57,13 @@ class Writer:
 
     async def write(self, work: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs `work` in a transaction and answers after its commit. A GroupError it raises has written nothing."""
-        call: Call[T] = Call(lambda transaction: work(transaction, *args, **kwargs))
-        return await self._ask(call, self._ordinary)
+        return await self._ask(Call(lambda transaction: work(transaction, *args, **kwargs)))
 
     async def write_urgently(
         self, work: Callable[Concatenate[Transaction, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """The same for what others must not hold up."""
-        call: Call[T] = Call(lambda transaction: work(transaction, *args, **kwargs))
-        return await self._ask(call, self._urgent)
+        return await self._ask(Call(lambda transaction: work(transaction, *args, **kwargs), urgent=True))
 
     async def write_jointly(
         self,
@@ -76,8 +74,7 @@ class Writer:
         urgent: bool = False,
     ) -> T:
         """The same for work that is cheaper for many: the arguments of all calls with this `joint` come as one."""
-        call: Call[T] = Call(joint=joint, argument=argument, weight=weight)
-        return await self._ask(call, self._urgent if urgent else self._ordinary)
+        return await self._ask(Call(joint=joint, argument=argument, weight=weight, urgent=urgent))
 
     async def close(self) -> bool:
         """Ends the thread after what waits; whether it has ended in time."""
@@ -87,10 +84,10 @@ class Writer:
         await asyncio.to_thread(self._thread.join, _CLOSING)
         return not self._thread.is_alive()
 
-    async def _ask(self, call: Call[T], waiting: deque[Call[Any]]) -> T:
+    async def _ask(self, call: Call[T]) -> T:
         if self._closed:
             raise closed()
-        waiting.append(call)
+        (self._urgent if call.urgent else self._ordinary).append(call)
         self._wake()
         return await call.answer(self._seconds)
 
@@ -160,15 +157,17 @@ class Writer:
         connection = self._session.start()
         try:
             connection.execute("BEGIN IMMEDIATE")
-            transaction = Transaction(connection, self._clock.now())
             before = connection.total_changes
-            answers = _run(transaction, calls)
+            answers: _Answers = []
+            wakes: Wakes = {}
+            for phase in _phases(calls):
+                answers += _run(Transaction(connection, self._clock.now(), wakes), phase)
             connection.execute("COMMIT")
         except BaseException as error:
             self._undo(connection, error)
             raise
         self._checkpointer.committed(connection.total_changes - before)
-        return answers, transaction.wakes
+        return answers, wakes
 
     def _undo(self, connection: sqlite3.Connection, error: BaseException) -> None:
         """Rolls back, and gives a connection up that is not known to be sound."""
@@ -184,6 +183,13 @@ class Writer:
 
 def _is_full(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+
+
+def _phases(calls: Sequence[Call[Any]]) -> Iterator[list[Call[Any]]]:
+    """The ordinary calls, then the urgent ones: a take tells times by an instant that only its own work lies behind."""
+    for urgent in (False, True):
+        if phase := [call for call in calls if call.urgent is urgent]:
+            yield phase
 
 
 def _run(transaction: Transaction, calls: Sequence[Call[Any]]) -> _Answers:
