@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from durable_timer.errors import SchemaVersionError, StoreUnavailable
+from durable_timer.errors import ConfigError, SchemaVersionError, StoreUnavailable
+from durable_timer.stores.options import StoreOptions
 from durable_timer.stores.sql.migrate import NEWEST, SCHEMA, VERSION_TABLE, schema_version, upgrade
 from durable_timer.stores.sql.tables import metadata
 from durable_timer.stores.sqlite import schema
@@ -80,3 +81,9 @@ async def test_a_file_that_is_no_database_is_named(text: None, open_store: OpenS
 async def test_a_damaged_file_is_said_to_be_so(damage: None, open_store: OpenStore) -> None:
     with pytest.raises(StoreUnavailable, match=r"timers\.db is damaged"):
         await open_store().groups(None)
+
+
+def test_a_library_that_is_too_old_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    with pytest.raises(ConfigError, match=r"3\.35"):
+        SqliteStore(file, StoreOptions())

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import sqlite3
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from durable_timer.clock import Clock, SystemClock
+from durable_timer.errors import ConfigError
 from durable_timer.models.group import Group, GroupRegistration, GroupState
 from durable_timer.models.outcome import Outcome
 from durable_timer.models.ownership import Assignment, BeatAnswer, Claim, Member, MemberReport, Shard
@@ -29,6 +31,9 @@ from durable_timer.stores.sqlite.statements import rows_of, value
 from durable_timer.stores.sqlite.transaction import Transaction
 from durable_timer.stores.sqlite.writer import Wakes, Writer
 
+_OLDEST: Final = (3, 35)
+"""The release of SQLite that brought RETURNING."""
+
 _READERS: Final = 3
 """Threads that read: enough that a slow list holds up no get."""
 
@@ -45,8 +50,10 @@ class SqliteStore:
     def __init__(self, path: Path, options: StoreOptions, clock: Clock | None = None) -> None:
         """Takes the file, made if it is not there, for this process. `migrate` comes before anything else.
 
-        Raises: StoreInUse, StoreUnavailable.
+        Raises: StoreInUse, StoreUnavailable, ConfigError where the SQLite library is too old.
         """
+        if sqlite3.sqlite_version_info < _OLDEST:
+            raise ConfigError(f"SQLite {sqlite3.sqlite_version} is too old: 3.35 or newer is needed")
         seconds = options.statement_timeout.total_seconds()
         self._path = path
         self._clock = clock or SystemClock()
