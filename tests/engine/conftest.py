@@ -95,6 +95,12 @@ class Rig:
 
     async def start(self, **settings: object) -> Executor:
         """Starts an executor and waits until it is ready and owns shards."""
+        executor = await self.start_unowned(**settings)
+        await eventually(lambda: self.owned(executor))
+        return executor
+
+    async def start_unowned(self, **settings: object) -> Executor:
+        """Starts an executor and waits until it is ready."""
         executor = Executor(
             store=MemoryStore(self.store.database),
             deliverer=self.targets,
@@ -106,7 +112,7 @@ class Rig:
             tracer=ContextTracer(random.Random(7)),
         )
         self._running.append((executor, asyncio.create_task(executor.run())))
-        await eventually(lambda: executor.ready() and self.owned(executor))
+        await eventually(executor.ready)
         return executor
 
     def owned(self, executor: Executor) -> int:

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from durable_timer.errors import StoreUnavailable
 from durable_timer.models.group import GroupState
 from durable_timer.models.results import Target, WhenRunning
 from durable_timer.models.timer import Header, LastOutcome, Missed, Schedule, SecretRef, TimerChange, TimerState
@@ -179,3 +180,53 @@ async def test_a_rescheduled_timer_fires_at_its_new_time_only(rig: Rig) -> None:
     assert rig.targets.sent == []
     await rig.becomes("a", TimerState.COMPLETED)
     assert len(rig.targets.sent) == 1
+
+
+async def test_what_a_pause_held_up_is_not_called_late(rig: Rig) -> None:
+    await rig.group()
+    executor = await rig.start()
+    await rig.create("prompt")
+    await rig.becomes("prompt", TimerState.COMPLETED)
+    await rig.group(paused=True)
+    await eventually(lambda: executor._book.groups["g"].fires is False)
+    await rig.create("held")
+    await asyncio.sleep(1)
+    await rig.group(paused=False)
+    await rig.becomes("held", TimerState.COMPLETED)
+    window = executor._book.groups["g"].lateness
+    assert sum(sum(counts) for _, counts in window._slices) == 1
+
+
+async def test_a_pause_while_outcomes_cannot_be_written_leaves_the_loops_turning(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.group()
+    executor = await rig.start(look_ahead=timedelta(seconds=30))
+    await rig.create("near", in_seconds=25)
+    await rig.becomes("near", TimerState.RUNNING)
+
+    async def refused(*_: object) -> list[bool]:
+        raise StoreUnavailable("a settle that fails")
+
+    monkeypatch.setattr(executor._store, "settle", refused)
+    await rig.group(paused=True)
+    await eventually(lambda: executor._book.groups["g"].fires is False)
+    turned = executor._upkeep.turned_at
+    await eventually(lambda: executor._upkeep.turned_at > turned + 1)
+
+
+async def test_with_other_secrets_a_group_waits_for_them(rig: Rig) -> None:
+    rig.secrets.values[None, "s", "k"] = b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    await rig.group(callback={"signing": {"secretRefs": [{"name": "s", "key": "k"}]}})
+    executor = await rig.start()
+    await eventually(lambda: executor._book.groups["g"].fires)
+    await rig.group(callback={"signing": {"secretRefs": [{"name": "other", "key": "k"}]}})
+    await eventually(lambda: not executor._book.groups["g"].fires)
+
+
+async def test_run_counts_whatever_the_starting_deadline(rig: Rig) -> None:
+    await rig.group()
+    await rig.start()
+    await rig.create("a", in_seconds=-10, suspended=True, starting_deadline=timedelta(seconds=5))
+    await rig.store.run("g", [Target("a")])
+    await rig.becomes("a", TimerState.COMPLETED)

@@ -4,6 +4,9 @@ import asyncio
 from collections import Counter
 from itertools import pairwise
 
+import pytest
+
+from durable_timer.errors import StoreUnavailable
 from durable_timer.models.timer import TimerState
 from durable_timer.planning.answers import Answer
 from tests.engine.conftest import Rig
@@ -78,3 +81,22 @@ async def test_one_declared_dead_while_it_lives_forgets_joins_anew_and_loses_not
         await rig.becomes(f"t{number}", TimerState.COMPLETED)
     await eventually(lambda: rig.owned(one) == rig.owned(two) == 8)
     assert one._membership.incarnation != old
+
+
+async def test_a_shard_whose_release_failed_and_which_stays_is_served_on(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.group(shards=4)
+    one = await rig.start()
+
+    async def refused(*_: object) -> list[bool]:
+        raise StoreUnavailable("a release that fails")
+
+    monkeypatch.setattr(one._store, "release", refused)
+    two = await rig.start_unowned()
+    await eventually(lambda: any(shard.releasing for shard in one._agenda.all()))
+    await rig.stop(two)
+    for number in range(8):
+        await rig.create(f"t{number}")
+    for number in range(8):
+        await rig.becomes(f"t{number}", TimerState.COMPLETED)

@@ -84,8 +84,7 @@ class Delivering:
     def accept(self, job: Job, store_now: datetime) -> None:
         """Takes a job over: it is sent when it is due, or settled unsent when its starting deadline has passed."""
         if job.timer.deadline_exceeded:
-            job.dropped = True
-            self._settler.put(job, deadline_outcome(job.timer, job.group, store_now))
+            self._settler.defer(job, deadline_outcome(job.timer, job.group, store_now))
         elif job.timer.remaining > 0:
             self._sequence += 1
             heappush(self._later, (job.send_at, self._sequence, job))
@@ -194,8 +193,9 @@ class Delivering:
         outcome = attempt_outcome(
             timer, group, verdict, status, now=store_now, began=ended - sent, age=age, rng=self._rng
         )
-        lateness = max(0.0, sent - job.send_at)
-        group.lateness.add(ended, lateness)
+        lateness = None if job.held or job.send_at < group.held_until else max(0.0, sent - job.send_at)
+        if lateness is not None:
+            group.lateness.add(ended, lateness)
         self._metrics.delivered(timer.group_id, outcome.kind.value, lateness, ended - sent)
         return outcome
 

@@ -122,7 +122,9 @@ class Executor:
     def healthy(self) -> bool:
         """Whether all loops turn."""
         limit = self._clock.monotonic() - TURN_LIMIT
-        loops = (self._membership, self._taking, self._settler, self._delivering, self._upkeep)
+        loops = (
+            self._membership, self._ownership, self._taking, self._settler, self._delivering, self._upkeep,
+        )  # fmt: skip
         return all(loop.turned_at > limit for loop in loops)
 
     def ready(self) -> bool:
@@ -137,6 +139,7 @@ class Executor:
             "take": self._taking.run(),
             "delivery": self._delivering.run(),
             "groups": self._upkeep.read_groups(),
+            "give-back": self._upkeep.give_back_forever(),
             "purge": self._upkeep.purge_forever(),
             "backlog": self._upkeep.count_forever(),
         }

@@ -9,7 +9,7 @@ from typing import Final
 from durable_timer.engine.delivery import Secrets
 from durable_timer.engine.lateness import LatenessWindow
 from durable_timer.engine.signing import signing_key
-from durable_timer.models.group import Group, GroupState, TimerGroupSpec
+from durable_timer.models.group import Group, GroupState, SigningSecretRef, TimerGroupSpec
 from durable_timer.planning.retry import FullRetryPolicy, effective_policy
 from durable_timer.stores.base import Store
 
@@ -43,15 +43,19 @@ class GroupRuntime:
     """A group in this process: its spec in the form that deliveries read, and its share of the limits."""
 
     __slots__ = (
-        "_tokens", "callback_timeout", "group", "group_id", "held", "keys", "lateness", "owned", "policy",
-        "shards", "signing",
+        "_tokens", "callback_timeout", "group", "group_id", "held", "held_until", "keys", "lateness", "owned", "policy",
+        "shards", "signing", "starved",
     )  # fmt: skip
 
     def __init__(self, group: Group) -> None:
         self.group_id = group.group_id
         self.held = 0
         self.owned = 0
+        self.held_until = float("-inf")
+        """Timers due before this monotonic second were held on purpose: by a pause, a limit, a missing Secret."""
+        self.starved = False
         self.keys: tuple[bytes, ...] = ()
+        self.signing: tuple[SigningSecretRef, ...] = ()
         self.lateness = LatenessWindow()
         self._tokens: Tokens | None = None
         self.become(group)
@@ -63,9 +67,10 @@ class GroupRuntime:
         self.shards = group.shards
         self.policy: FullRetryPolicy = effective_policy(spec.retry_policy, None)
         self.callback_timeout = spec.callback.timeout.total_seconds()
-        self.signing = spec.callback.signing.secret_refs if spec.callback.signing else ()
-        if len(self.keys) != len(self.signing):
+        signing = spec.callback.signing.secret_refs if spec.callback.signing else ()
+        if signing != self.signing:
             self.keys = ()
+        self.signing = signing
         if spec.callback.rate_limit is None:
             self._tokens = None
 

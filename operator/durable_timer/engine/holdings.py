@@ -16,10 +16,22 @@ if TYPE_CHECKING:
 class Job:
     """A taken timer on its way to its settlement. Times are the process's monotonic seconds.
 
-    `begun`: its request may have left. `dropped`: forgotten, it is neither sent nor settled any more.
+    `begun`: its request may have left. `dropped`: it is not sent any more. `held`: it waited for a slow target.
     """
 
-    __slots__ = ("begun", "dropped", "epoch", "group", "key", "ready_at", "received_at", "send_at", "target", "timer")
+    __slots__ = (
+        "begun",
+        "dropped",
+        "epoch",
+        "group",
+        "held",
+        "key",
+        "ready_at",
+        "received_at",
+        "send_at",
+        "target",
+        "timer",
+    )
 
     def __init__(self, timer: TakenTimer, group: GroupRuntime, epoch: int, received_at: float) -> None:
         self.timer = timer
@@ -32,6 +44,7 @@ class Job:
         self.target = ""
         self.begun = False
         self.dropped = False
+        self.held = False
 
 
 class Holdings:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import socket
 import time
 from collections import OrderedDict
 from datetime import timedelta
@@ -17,53 +16,59 @@ from pyreqwest.response import Response
 
 from durable_timer.engine.delivery import CallbackRequest
 from durable_timer.engine.egress import denied
+from durable_timer.engine.names import Names, Resolve, TargetDenied, system_resolver
 from durable_timer.planning.answers import Answer, BodyEnd, NoAnswer, SendError
 
 CONNECT_TIMEOUT: Final = 3.0
 """Longest seconds for a connection; the request's own timeout when that is shorter."""
 
-RESOLVED_FOR: Final = 30.0
-"""Seconds that a name's checked address is used before it is looked up again."""
+PINNED: Final = 1024
+"""Names whose connections are kept, where names are pinned to their checked address."""
 
-NAMES: Final = 1024
-"""Names whose addresses and connections are kept."""
+_PORTS: Final = {"http": 80, "https": 443}
 
 
 class PyreqwestDeliverer:
     """Sends callbacks. With `deny_private`, a name is resolved here, checked, and connected to at that very address."""
 
-    def __init__(self, *, deny_private: bool, max_answer_bytes: int, user_agent: str) -> None:
-        self._deny_private = deny_private
+    def __init__(
+        self, *, deny_private: bool, max_answer_bytes: int, user_agent: str, resolve: Resolve = system_resolver
+    ) -> None:
+        self._names = Names(time.monotonic, resolve) if deny_private else None
         self._cap = max_answer_bytes
         self._user_agent = user_agent
         self._client = self._builder().build()
-        self._pinned: OrderedDict[str, tuple[float, str, Client]] = OrderedDict()
+        self._pinned: OrderedDict[tuple[str, int], tuple[str, Client]] = OrderedDict()
 
     async def send(self, request: CallbackRequest) -> Answer | NoAnswer:
+        begun = time.monotonic()
         try:
             client = self._client
-            if self._deny_private:
+            if self._names is not None:
                 async with asyncio.timeout(request.timeout):
-                    client = await self._client_for(request.url)
-            return await self._exchange(client, request)
-        except _Denied as error:
+                    client = await self._checked(self._names, request.url)
+            return await self._exchange(client, request, request.timeout - (time.monotonic() - begun))
+        except TargetDenied as error:
             return NoAnswer(SendError.TARGET_DENIED, str(error))
         except ValueError as error:
             return NoAnswer(SendError.INVALID_REQUEST, _reason(error))
         except (TimeoutError, RequestTimeoutError):
             return NoAnswer(SendError.TIMEOUT, f"no whole answer within {request.timeout:g} s, or no connection")
         except (PyreqwestError, OSError) as error:
-            self._pinned.pop(urlsplit(request.url).netloc, None)
+            if self._names is not None:
+                self._names.forget(*_host_and_port(request.url))
             return NoAnswer(SendError.NO_CONNECTION, _reason(error))
 
     async def close(self) -> None:
+        if self._names is not None:
+            await self._names.close()
         await self._client.close()
-        for _, _, client in self._pinned.values():
+        for _, client in self._pinned.values():
             await client.close()
         self._pinned.clear()
 
-    async def _exchange(self, client: Client, request: CallbackRequest) -> Answer:
-        timeout = timedelta(seconds=request.timeout)
+    async def _exchange(self, client: Client, request: CallbackRequest, seconds: float) -> Answer:
+        timeout = timedelta(seconds=max(0.001, seconds))
         builder = client.request(request.method, request.url).headers(request.headers).timeout(timeout)
         if request.body:
             builder = builder.body_bytes(request.body)
@@ -99,40 +104,32 @@ class PyreqwestDeliverer:
             .deflate(False)
         )
 
-    async def _client_for(self, url: str) -> Client:
-        """A client for the URL's host, once its address is checked. Raises: _Denied, OSError."""
-        parts = urlsplit(url)
-        host = parts.hostname or ""
+    async def _checked(self, names: Names, url: str) -> Client:
+        """A client for the URL's host, once its address is checked. Raises: TargetDenied, OSError."""
+        host, port = _host_and_port(url)
         try:
             ipaddress.ip_address(host)
         except ValueError:
-            return await self._pinned_client(parts.netloc, host, parts.port or (443 if parts.scheme == "https" else 80))
+            return self._pin(host, port, await names.address(host, port))
         if denied(host):
-            raise _Denied(f"{host} is a loopback, link-local or metadata address")
+            raise TargetDenied(f"{host} is a loopback, link-local or metadata address")
         return self._client
 
-    async def _pinned_client(self, netloc: str, host: str, port: int) -> Client:
-        kept = self._pinned.get(netloc)
-        now = time.monotonic()
-        if kept is not None and now < kept[0]:
-            self._pinned.move_to_end(netloc)
-            return kept[2]
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses = [str(info[4][0]) for info in found]
-        if refused := [address for address in addresses if denied(address)]:
-            raise _Denied(f"{host} resolves to {refused[0]}, a loopback, link-local or metadata address")
-        if kept is not None and kept[1] in addresses:
-            self._pinned[netloc] = (now + RESOLVED_FOR, kept[1], kept[2])
-            return kept[2]
-        client = self._builder().resolve(host, addresses[0], port).build()
-        self._pinned[netloc] = (now + RESOLVED_FOR, addresses[0], client)
-        if len(self._pinned) > NAMES:
+    def _pin(self, host: str, port: int, address: str) -> Client:
+        kept = self._pinned.get((host, port))
+        if kept is not None and kept[0] == address:
+            self._pinned.move_to_end((host, port))
+            return kept[1]
+        client = self._builder().resolve(host, address, port).build()
+        self._pinned[host, port] = address, client
+        if len(self._pinned) > PINNED:
             self._pinned.popitem(last=False)
         return client
 
 
-class _Denied(Exception):
-    """The target is one that callbacks may not reach."""
+def _host_and_port(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 80)
 
 
 def _reason(error: Exception) -> str:
@@ -141,4 +138,6 @@ def _reason(error: Exception) -> str:
     causes = details.get("causes") if isinstance(details, dict) else None
     if causes:
         return str(causes[-1].get("message", "")) or type(error).__name__
+    if isinstance(error, OSError) and not isinstance(error, PyreqwestError):
+        return error.strerror or type(error).__name__
     return type(error).__name__

@@ -28,6 +28,9 @@ from durable_timer.stores.base import Store
 LOOK_AGAIN: Final = 0.1
 """Seconds between looks at a shard that is mine while its owner still lives."""
 
+FOLLOW_LIMIT: Final = 5.0
+"""Seconds after which a look at the shards, with all that it led to, is given up and begun anew."""
+
 FULL_READ_EVERY: Final = 30.0
 """Seconds between two reads of all shards, whatever the token says."""
 
@@ -89,7 +92,7 @@ class Ownership:
                 continue
             self._membership.answered.clear()
             try:
-                async with asyncio.timeout(self._settings.drain_timeout):
+                async with asyncio.timeout(FOLLOW_LIMIT):
                     await self._follow()
                 self._backoff.reset()
             except (StoreError, TimeoutError) as error:
@@ -163,6 +166,9 @@ class Ownership:
             row = rows.get(owned.key)
             if row is None or row.owner != me or row.epoch != owned.epoch:
                 self._lose(owned)
+            elif owned.releasing and owned.key in mine:
+                owned.releasing = False
+                self._taking.look_now(owned)
         alive = {m.incarnation for m in members if not m.dead}
         wanted = [row for row in self._shards if row.key in mine and self._agenda.get(row.key) is None]
         claimable = [row for row in wanted if row.owner is None or row.owner == me or row.owner not in alive]

@@ -68,7 +68,7 @@ class Settler:
         self._arrived.set()
 
     def defer(self, job: Job, outcome: Outcome) -> None:
-        """Settles a job that was not sent; it is not sent any more."""
+        """Settles a job that is not sent, so that its token goes back too."""
         job.dropped = True
         job.group.gave_back(1)
         self.put(job, outcome)

@@ -182,8 +182,11 @@ class TakeLoop:
                 continue
             room = free.setdefault(group.group_id, group.free(now))
             if room < 1:
+                group.starved = True
                 self._starve(shard, now)
             else:
+                if group.starved:
+                    group.starved, group.held_until = False, now
                 by_group.setdefault(group.group_id, []).append(shard)
         shares = self._shares(by_group)
         shards: list[OwnedShard] = []
@@ -249,7 +252,7 @@ class TakeLoop:
             self._accept(job, taken.now)
         for group_id, count in Counter(timer.group_id for timer in taken.timers).items():
             self._metrics.taken(group_id, count)
-        highest = taken.now - FLOOR_LAG
+        highest = taken.now - FLOOR_LAG - self._store.capabilities.visibility_delay
         waits = [wait for row in taken.next_due for wait in row]
         filled = False
         for shard, wait in zip(shards, waits, strict=True):

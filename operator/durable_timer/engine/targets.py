@@ -89,6 +89,7 @@ class Targets:
         while target.waiting and target.in_flight < self._slots:
             following = target.waiting.popleft()
             if not following.dropped:
+                following.held = target.slow
                 target.in_flight += 1
                 self._start(following)
 

@@ -55,16 +55,22 @@ class Upkeep:
         self._taking = taking
         self._ownership = ownership
         self._metrics = metrics
-        self._stopped: dict[str, GroupRuntime] = {}
+        self._silent: set[str] = set()
+        self._stopped: list[str] = []
+        self._stop = asyncio.Event()
         self.turned_at = clock.monotonic()
 
     def group_changed(self, group: GroupRuntime) -> None:
         """A group's row is new: fire on, or give back what is held."""
         if group.fires:
-            self._stopped.pop(group.group_id, None)
+            if group.group_id in self._silent:
+                self._silent.remove(group.group_id)
+                group.held_until = self._clock.monotonic()
             self._taking.group_changed(group)
         else:
-            self._stopped[group.group_id] = group
+            self._silent.add(group.group_id)
+            self._stopped.append(group.group_id)
+            self._stop.set()
 
     async def read_groups(self) -> None:
         """Keeps the group book until cancelled."""
@@ -75,10 +81,17 @@ class Upkeep:
                     await self._book.refresh(self.turned_at)
             except (StoreError, TimeoutError) as error:
                 log.warning("cannot read the groups", error=str(error) or "timeout")
-            for group_id in list(self._stopped):
-                del self._stopped[group_id]
-                await self._ownership.give_back(self._agenda.of_group(group_id))
             await asyncio.sleep(GROUPS_EVERY)
+
+    async def give_back_forever(self) -> None:
+        """Gives back what is held of groups that do not fire any more, until cancelled."""
+        while True:
+            await self._stop.wait()
+            self._stop.clear()
+            while self._stopped:
+                group = self._book.get(self._stopped.pop())
+                if group is not None and not group.fires:
+                    await self._ownership.give_back(self._agenda.of_group(group.group_id))
 
     async def purge_forever(self) -> None:
         """Deletes what its retention is over for, until cancelled."""

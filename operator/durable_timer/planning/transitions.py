@@ -124,7 +124,10 @@ def changed(row: Timer | None, target: Target, change: TimerChange, now: datetim
 
 
 def run_now(row: Timer | None, target: Target, now: datetime) -> Timer | Refusal:
-    """The `run` verb; the row itself when `target.request` was acted on before."""
+    """The `run` verb; the row itself when `target.request` was acted on before.
+
+    A one-shot counts as taken from then on: who asks for it now does not mean its starting deadline.
+    """
     refusal = refused(row, target.if_version, managed=True)
     if row is None or refusal is not None:
         return refusal or Refusal.NOT_FOUND
@@ -134,7 +137,10 @@ def run_now(row: Timer | None, target: Target, now: datetime) -> Timer | Refusal
         return Refusal.EXECUTING
     if row.state in FINISHED:
         return Refusal.FINISHED
-    due = replace(row, due_at=now) if row.schedule is None else _new_occurrence(row, now, now)
+    if row.schedule is None:
+        due = replace(row, due_at=now, taken_at=row.taken_at or now)
+    else:
+        due = _new_occurrence(row, now, now)
     suspended = Suspension.NONE if row.suspended is Suspension.NONE else Suspension.RUN_ONCE
     return replace(
         due,
