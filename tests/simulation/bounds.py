@@ -6,7 +6,7 @@ from typing import Final
 
 from tests.simulation.clocks import EPOCH
 from tests.simulation.history import History, Send
-from tests.simulation.scenario import Scenario
+from tests.simulation.scenario import FEW_A_SECOND, FEW_AT_ONCE, Scenario
 from tests.simulation.targets import PROMPT
 
 Stretch = tuple[float, float]
@@ -32,17 +32,24 @@ def check_bounds(history: History, scenario: Scenario) -> Iterator[str]:
     yield from promptly(history, scenario)
     yield from closed_groups(history)
     yield from places(history, scenario)
+    if scenario.tight:
+        yield from at_once(history, scenario)
+        yield from a_second(history, scenario)
 
 
-def lateness(history: History) -> Iterator[tuple[Send, float]]:
-    """Each send to a prompt target with its lateness in seconds, less what faults and closed groups excuse."""
+def lateness(history: History, scenario: Scenario) -> Iterator[tuple[Send, float]]:
+    """Each send to a prompt target with its lateness in seconds, less what faults and closed groups excuse.
+
+    Groups whose own limits hold them up are left out.
+    """
+    held_up = {"beta", "gamma"} if scenario.tight else set()
     faults = _merged([(fault.start, fault.end + RESUME) for fault in history.faults])
     by_group = {
         group_id: _merged(faults + [(start, end + OPENING) for start, end in stretches])
         for group_id, stretches in history.closed_groups.items()
     }
     for send in history.sends:
-        if send.host in PROMPT and send.take is not None:
+        if send.host in PROMPT and send.take is not None and send.group_id not in held_up:
             due = (send.take.timer.due_at - EPOCH).total_seconds()
             excused = by_group.get(send.group_id, faults)
             yield send, send.at - due - _overlap(excused, due, send.at)
@@ -54,8 +61,8 @@ def in_time(history: History, scenario: Scenario) -> Iterator[str]:
         return
     if scenario.weather.step_back:
         return
-    limit = GAP_IN_FAULTS if _is_rough(scenario) else GAP
-    for send, late in lateness(history):
+    limit = GAP_IN_FAULTS if scenario.weather.rough else GAP
+    for send, late in lateness(history, scenario):
         if late > limit:
             yield f"late: {send.timer_id} occurrence {send.occurrence} left {late:.3f} s late, at {send.at:.3f}"
 
@@ -64,7 +71,7 @@ def promptly(history: History, scenario: Scenario) -> Iterator[str]:
     """Promise 2 in calm: a wake-up or a look that comes too late shows in many timers by less than a second."""
     if scenario.weather.disturbs:
         return
-    late = [seconds for _, seconds in lateness(history)]
+    late = [seconds for _, seconds in lateness(history, scenario)]
     slow = sum(seconds > PROMPTLY for seconds in late)
     if 20 * slow > len(late):
         yield f"slow: {slow} of {len(late)} callbacks left more than {PROMPTLY} s late, and nothing was in the way"
@@ -96,10 +103,31 @@ def places(history: History, scenario: Scenario) -> Iterator[str]:
                 break
 
 
-def _is_rough(scenario: Scenario) -> bool:
-    """Whether single calls fail or take seconds."""
-    weather = scenario.weather
-    return bool(weather.slow or weather.error_before or weather.error_after)
+def at_once(history: History, scenario: Scenario) -> Iterator[str]:
+    """`maxInFlight` over all executors: each has its share of it, at least 1, and its successor has it again."""
+    changes = sorted(
+        change
+        for send in history.sends
+        if send.group_id == "beta" and send.ended is not None
+        for change in ((send.at, 1), (send.ended, -1))
+    )
+    limit = 2 * (FEW_AT_ONCE + scenario.executors)
+    under_way = 0
+    for at, change in changes:
+        under_way += change
+        if under_way > limit:
+            yield f"too many: {under_way} callbacks of beta were under way at {at:.3f}"
+            return
+
+
+def a_second(history: History, scenario: Scenario) -> Iterator[str]:
+    """`rateLimit` over all executors, by a bucket for each one's share; a successor begins with a full one."""
+    times = [send.at for send in history.sends if send.group_id == "gamma"]
+    limit = 4 * FEW_A_SECOND + 2 * scenario.executors
+    for first, last in zip(times, times[limit:], strict=False):
+        if last - first < 1.0:
+            yield f"too fast: more than {limit} callbacks of gamma left within a second of {first:.3f}"
+            return
 
 
 def _merged(stretches: list[Stretch]) -> list[Stretch]:

@@ -136,6 +136,8 @@ def never_early(evidence: Evidence) -> Iterator[str]:
         if send.take is None or send.take.timer.occurrence != send.occurrence:
             yield f"untaken: {send.timer_id} occurrence {send.occurrence} was sent by {send.process} without a take"
             continue
+        if send.take.timer.deadline_exceeded:
+            yield f"overdue: {send.timer_id} was sent by {send.process} although its starting deadline had passed"
         known = sorted(dues[send.uid, send.occurrence])
         before = bisect_left(known, send.take.order, key=lambda item: item[0])
         due = known[before - 1][1] if before else send.take.timer.due_at

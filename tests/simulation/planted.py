@@ -221,7 +221,7 @@ PLANTED: Final[dict[str, Callable[[], AbstractContextManager[Any]]]] = {
 
 WEATHER_FOR: Final = {
     "claim_from_the_living": "crowds",
-    "death_whatever_the_counter": "storms",
+    "death_whatever_the_counter": "naps",
     "beat_of_the_dead": "storms",
     "no_run_token": "storms",
     "no_sweep": "kills",
@@ -229,7 +229,7 @@ WEATHER_FOR: Final = {
     "draining_counts_as_living": "none",
     "release_keeps_unsent": "none",
     "sweep_of_the_held": "none",
-    "trust_from_the_answer": "storms",
+    "trust_from_the_answer": "naps",
     "wake_up_lost": "none",
     "cancel_ignores_running": "none",
     "recovery_counts_an_attempt": "kills",

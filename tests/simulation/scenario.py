@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from durable_timer.models.group import CallbackSpec, RetryPolicySpec, TimerGroupSpec
+from durable_timer.models.group import CallbackSpec, RateLimit, RetryPolicySpec, TimerGroupSpec
 from tests.simulation.weather import Weather
 
 HOSTS: Final = {
@@ -20,6 +20,8 @@ OPERATIONS: Final = {
 """How often each operation on an existing timer comes."""
 
 
+FEW_AT_ONCE: Final = 6
+FEW_A_SECOND: Final = 5
 RUSHES: Final = 5
 
 
@@ -38,6 +40,8 @@ class Scenario:
     """Group id → shards. The last one is the one that is paused, deleted and made again."""
     slots: int = 100
     slots_per_target: int = 50
+    tight: bool = False
+    """Whether beta's callbacks are few at once, and gamma's few a second."""
     schedules: int = 5
     rushes: tuple[float, ...] = ()
     """Instants at which many timers are due at once, and at which weather likes to strike."""
@@ -56,16 +60,21 @@ def scenario_of(seed: int, weather: Weather) -> Scenario:
         planner=rng.random() < 0.4,
         slots=rng.choice((20, 100, 100, 1000)),
         slots_per_target=rng.choice((10, 50, 100)),
+        tight=rng.random() < 0.25,
         rushes=tuple(sorted(rng.uniform(5.0, 55.0) for _ in range(RUSHES))),
     )
 
 
-def spec_of(group_id: str, *, paused: bool = False) -> TimerGroupSpec:
+def spec_of(group_id: str, *, paused: bool = False, tight: bool = False) -> TimerGroupSpec:
     """A group's spec: quick retries, so that a dead target's timers end within the calm."""
     return TimerGroupSpec(
         group_id=group_id,
         paused=paused,
-        callback=CallbackSpec(timeout=timedelta(seconds=10), max_in_flight=400),
+        callback=CallbackSpec(
+            timeout=timedelta(seconds=10),
+            max_in_flight=FEW_AT_ONCE if tight and group_id == "beta" else 400,
+            rate_limit=RateLimit(requests=FEW_A_SECOND) if tight and group_id == "gamma" else None,
+        ),
         retry_policy=RetryPolicySpec(
             max_attempts=5,
             initial_interval=timedelta(milliseconds=500),

@@ -42,9 +42,14 @@ class Weather:
     """How many executors there may be."""
 
     @property
+    def rough(self) -> bool:
+        """Whether single calls fail or take seconds."""
+        return any((self.slow, self.lag, self.late_commit, self.error_before, self.error_after))
+
+    @property
     def disturbs(self) -> bool:
         """Whether anything happens beyond planned stops."""
-        return any((self.kills, self.cuts, self.outages, self.pauses, self.slow, self.error_before, self.error_after))
+        return self.rough or any((self.kills, self.cuts, self.outages, self.pauses))
 
 
 CALM: Final = Weather(name="none", stops=3.0, bursts=0.5)
@@ -64,6 +69,9 @@ STORMS: Final = Weather(
     error_after=0.002,
     aim=0.7,
     executors=(2, 3, 3, 4),
+)
+NAPS: Final = Weather(
+    name="naps", pauses=20.0, pause_span=(1.9, 3.0), lag=1.0, aim=0.95, late_commit=0.05, executors=(3, 3, 4)
 )
 CROWDS: Final = Weather(
     name="crowds",
@@ -91,7 +99,7 @@ MIXED: Final = Weather(
     late_commit=0.02,
     step_back=0.5,
 )
-WEATHERS: Final = {weather.name: weather for weather in (CALM, KILLS, OUTAGES, STORMS, CROWDS, MIXED)}
+WEATHERS: Final = {weather.name: weather for weather in (CALM, KILLS, OUTAGES, STORMS, NAPS, CROWDS, MIXED)}
 
 
 def weather_of(seed: int) -> Weather:

@@ -148,7 +148,9 @@ class World:
 
     def _registration(self, group_id: str, *, paused: bool = False) -> GroupRegistration:
         shards = self.scenario.groups[group_id]
-        return GroupRegistration(group_id, OWNER, shards, POOL, spec_of(group_id, paused=paused), self._generation)
+        return GroupRegistration(
+            group_id, OWNER, shards, POOL, spec_of(group_id, paused=paused, tight=self.scenario.tight), self._generation
+        )
 
     async def _register(self, admin: "Asking", group_id: str, *, paused: bool = False) -> None:
         self._generation += 1
