@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from uuid_utils import uuid7
@@ -28,6 +28,9 @@ from durable_timer_api.json_text import JsonObject
 from durable_timer_api.payloads import Payload, PayloadRules
 from durable_timer_api.problems import Wrong, pointer
 from durable_timer_api.schemas import NewTimerBody, RetryPolicyBody, ScheduleBody, TimerBody, TimerChangeBody
+
+_BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
+"""The one instant that drivers take for minus infinity."""
 
 _TIMES: Final = ("executeAt", "delay", "schedule")
 _AS_THEY_ARE: Final = {
@@ -210,6 +213,8 @@ def _own_group(members: dict[str, object], where: Surroundings, at: tuple[str | 
 
 def _near_enough(execute_at: datetime, now: datetime, at: tuple[str | int, ...]) -> list[Wrong]:
     latest = now + limits.FUTURE_MAX
+    if execute_at == _BEGINNING:
+        return [Wrong("must be later than 0001-01-01T00:00:00Z", pointer(*at, "executeAt"))]
     if execute_at <= latest:
         return []
     return [Wrong(f"must be at most 100 years ahead, before {format_instant(latest)}", pointer(*at, "executeAt"))]
