@@ -22,9 +22,9 @@ NOTES: Final = """\
 ## Reading them
 
 - **Lateness** is the time from when an attempt was due, by the store's clock, to when it was sent. A retry or a deferral
-  is due when its delay is over. Whatever kept a due timer waiting is in it: a backlog after a pause or an outage, the
-  group's `rateLimit` or `maxInFlight`, a full target. So look at it beside `durable_timer_due_timers` and
-  `durable_timer_in_flight`.
+  is due when its delay is over. A backlog after an outage is in it; what was held up on purpose is left out: by a pause,
+  the group's `rateLimit` or `maxInFlight`, a Secret not read yet, a slow target. `durable_timer_due_timers` and
+  `durable_timer_oldest_due_age_seconds` show that.
 - **`outcome`** is what the attempt came to: `completed`, `failed`, `retry`, or `next` (a schedule's next occurrence, or the
   one that the target asked for). **`reason`** of a deferral is `target` (its host had no free place for too long) or
   `secret` (a Secret that the timer names could not be read). No attempt is counted for a deferral.
