@@ -204,6 +204,10 @@ EDGES: list[dict[str, Any]] = [
     {"executeAt": None, "delay": "0s"},
     {"executeAt": None, "delay": "99999h"},
     {"executeAt": None, "schedule": {"cron": "* * * * *", "timeZone": "Europe/Berlin", "missed": "Skip"}},
+    {
+        "executeAt": None,
+        "schedule": {"cron": "0 0 * * *", "startAt": "0001-01-01T00:00:00Z", "endAt": "9999-12-31T23:59:59.999999Z"},
+    },
     {"callbackUrl": "http://host/" + "a" * 2036},
     {"callbackUrl": "HTTPS://[2001:db8::1]:65535/a?b#c"},
     {"callbackUrl": "http://my_service.ns.svc.cluster.local:1"},

@@ -204,3 +204,12 @@ async def test_a_redrive_in_pieces_does_not_go_round_in_circles(client: aiohttp.
     async with client.post(f"{TIMERS}:redrive", json={"filter": {}, "pageToken": first["nextPageToken"]}) as answer:
         second = await answer.json()
     assert (first["count"], second) == (1000, {"count": 1, "nextPageToken": None})
+
+
+async def test_ranges_as_wide_as_time(any_client: aiohttp.ClientSession) -> None:
+    await create(any_client, create_body(id="a"))
+    widest = {"dueFrom": "0001-01-01T00:00:00Z", "dueBefore": "9999-12-31T23:59:59.999999Z"}
+    assert await pages(any_client, **widest) == [["a"]]
+    assert await cancelled(any_client, {"filter": widest}) == 1
+    for dueless in ({"dueFrom": widest["dueBefore"]}, {"dueBefore": widest["dueFrom"]}):
+        assert await pages(any_client, **dueless) == [[]]
