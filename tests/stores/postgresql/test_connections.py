@@ -19,6 +19,7 @@ from durable_timer.stores.postgresql.connections import translated
 from durable_timer.stores.postgresql.store import PostgresStore
 from tests.stores.contract.world import LATER, NOW, World
 from tests.stores.postgresql.conftest import OpenStore, world_of
+from tests.stores.postgresql.held import waiting_backends
 from tests.support.postgres import EmbeddedPostgres, free_port
 from tests.support.waiting import eventually
 
@@ -136,7 +137,7 @@ async def test_a_take_that_is_cancelled_does_not_commit_later(
     await transaction.start()
     await connection.execute("SELECT FROM timer_shards FOR UPDATE")
     take = asyncio.create_task(executor.take())
-    await eventually(lambda: _waiting_backends(connection))
+    await eventually(lambda: waiting_backends(connection))
     take.cancel()
     with pytest.raises(asyncio.CancelledError):
         await take
@@ -156,7 +157,7 @@ async def test_a_deadlock_is_tried_again(world: World, store: PostgresStore, con
     await transaction.start()
     await connection.fetch(lock, "b")
     run = asyncio.create_task(store.run(world.group_id, [Target("a"), Target("b")]))
-    await eventually(lambda: _waiting_backends(connection))
+    await eventually(lambda: waiting_backends(connection))
     try:
         await connection.fetch(lock, "a")
         await transaction.commit()
@@ -179,11 +180,32 @@ async def test_closing_waits_for_what_is_under_way(
     await transaction.start()
     await connection.execute("SELECT FROM timers FOR UPDATE")
     update = asyncio.create_task(store.update(world.group_id, Target("t"), TimerChange(labels={"a": "b"})))
-    await eventually(lambda: _waiting_backends(connection))
+    await eventually(lambda: waiting_backends(connection))
     closing = asyncio.create_task(store.close())
     await transaction.rollback()
     await closing
     assert (await update).refusal is None
+
+
+async def test_a_closed_store_opens_nothing_again(store: PostgresStore) -> None:
+    await store.ping()
+    await store.close()
+    await store.close()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await store.ping()
+
+
+async def test_a_migration_goes_by_under_a_running_store(
+    world: World, store: PostgresStore, connection: asyncpg.Connection
+) -> None:
+    """Statements that the server had prepared for the earlier table are prepared anew, in transactions too."""
+    await world.create("t", delay=LATER)
+    for _ in range(3):
+        await store.run(world.group_id, [Target("t")])
+    await connection.execute("ALTER TABLE timers ALTER COLUMN last_status TYPE bigint, ADD COLUMN later text")
+    for _ in range(6):
+        assert [result.refusal for result in await store.run(world.group_id, [Target("t")])] == [None]
+        assert await world.find("t") is not None
 
 
 @pytest.mark.parametrize(
@@ -211,17 +233,8 @@ def test_no_exception_of_the_driver_gets_out(error: Exception, expected: type[Ex
     assert type(translated(error)) is expected
 
 
-async def _waiting_backends(connection: asyncpg.Connection) -> int:
-    """How many wait for a lock in this database (a transaction sees the activity of its first look, unless told)."""
-    await connection.execute("SELECT pg_stat_clear_snapshot()")
-    count: int = await connection.fetchval(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
-    return count
-
-
 async def _is_nobody_waiting(connection: asyncpg.Connection) -> bool:
-    return not await _waiting_backends(connection)
+    return not await waiting_backends(connection)
 
 
 def _family(server: EmbeddedPostgres) -> list[int]:

@@ -33,8 +33,9 @@ CONNECT_TIMEOUT: Final = 3.0
 """Seconds for a new connection, TLS and log-in included."""
 
 TRIES: Final = 5
-"""How often a transaction is tried that the server ended for a deadlock or a serialization failure."""
+"""How often a transaction is tried that the server ended for a deadlock, or because a migration went by."""
 
+_CLOSED: Final = "the store is closed"
 _CLOSE_TIMEOUT: Final = 5.0
 _IDLE_LIFETIME: Final = 300.0
 _QUERIES: Final = 10_000_000
@@ -43,7 +44,7 @@ DRIVER_ERRORS: Final = (OSError, pg.PostgresError, pg.InterfaceError, pg.Interna
 """All that a call of the driver raises. A timeout is an OSError; InternalClientError ("another operation is in
 progress") is what a call may get on a connection that is just being lost."""
 
-_AGAIN: Final = (pg.DeadlockDetectedError, pg.SerializationError)
+_AGAIN: Final = (pg.DeadlockDetectedError, pg.SerializationError, pg.InvalidCachedStatementError)
 _AWAY: Final = (
     pg.PostgresConnectionError,
     pg.InsufficientResourcesError,
@@ -112,6 +113,7 @@ class Connections:
         self._options = options
         self._bound = options.statement_timeout.total_seconds() + GRACE
         self._pool: Any = None
+        self._closed = False
 
     async def fetch(self, statement: str, *values: object) -> list[Row]:
         """Runs one statement, a transaction of its own, and answers its rows."""
@@ -145,8 +147,10 @@ class Connections:
         """A connection apart from the pool, for the caller to close.
 
         Raises:
-            StoreUnavailable: the server cannot be reached.
+            StoreUnavailable: the server cannot be reached, or the store is closed.
         """
+        if self._closed:
+            raise StoreUnavailable(_CLOSED)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 return await asyncpg.connect(
@@ -156,7 +160,8 @@ class Connections:
             raise translated(error) from error
 
     async def close(self) -> None:
-        """Waits for calls under way, up to five seconds, then cuts what is left."""
+        """Waits for calls under way, up to five seconds, then cuts what is left. Later calls are refused."""
+        self._closed = True
         if self._pool is None:
             return
         pool, self._pool = self._pool, None
@@ -194,6 +199,8 @@ class Connections:
             await pool.release(connection)
 
     async def _opened(self) -> Any:
+        if self._closed:
+            raise StoreUnavailable(_CLOSED)
         if self._pool is None:
             # With no connection to make at once, this does not suspend: two first calls share one pool.
             self._pool = await asyncpg.create_pool(

@@ -45,6 +45,7 @@ class WakeUps:
         self._waiting: dict[str, set[int] | None] = {}
         self._asked = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
 
     def due(self, timer: Timer) -> None:
         """For a timer as it was written at `updated_at`: wakes its shard if it is in the queue and due soon."""
@@ -80,6 +81,7 @@ class WakeUps:
 
     async def close(self) -> None:
         """Ends the task and gives up the connection; wake-ups not yet sent are forgotten."""
+        self._closed = True
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
@@ -87,7 +89,7 @@ class WakeUps:
 
     def _ask(self) -> None:
         self._asked.set()
-        if self._task is None:
+        if self._task is None and not self._closed:
             self._task = asyncio.get_running_loop().create_task(self._serve(), name="wake-ups")
 
     async def _serve(self) -> None:
