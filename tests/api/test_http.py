@@ -61,9 +61,9 @@ async def store(weather: Weather) -> AsyncIterator[Store]:
 async def hasty(store: Store) -> AsyncIterator[aiohttp.ClientSession]:
     """A client of a bridge whose limits of time are short."""
     settings = BridgeSettings(
-        request_timeout=timedelta(milliseconds=200),
+        request_timeout=timedelta(milliseconds=500),
         groups_interval=timedelta(milliseconds=20),
-        groups_stale_after=timedelta(milliseconds=200),
+        groups_stale_after=timedelta(seconds=1),
     )
     async with running_bridge(store, settings) as running, aiohttp.ClientSession(running.url) as session:
         yield session
