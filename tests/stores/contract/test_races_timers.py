@@ -244,31 +244,30 @@ async def test_a_late_settle_against_recovery_and_a_new_take(
     world: World, executor: Executor, kind: OutcomeKind
 ) -> None:
     """The old run settles, or the timer is recovered and runs again: never both."""
-    ids = [f"t{number}" for number in range(TIMERS)]
-    await world.create(*ids)
-    old = await take_all(executor, lambda taken: len(taken) == TIMERS)
-    late = Executor(world, await world.elsewhere(), executor.me, executor.claims)
-    executor.claims = await world.claim(executor.me)
-    settled: dict[str, bool] = {}
-
-    async def settle(timer: TakenTimer) -> None:
-        settled[timer.timer_id] = await late.settle(timer, kind, attempt=1, delay=LATER)
-
-    async def recover() -> list[TakenTimer]:
+    elsewhere = await world.elsewhere()
+    for round_ in range(ROUNDS):
+        ids = [f"t{round_}-{number}" for number in range(A_ROUND)]
+        await world.create(*ids)
+        old = await take_all(executor, lambda taken: len(taken) == A_ROUND)
+        late = Executor(world, elsewhere, executor.me, executor.claims)
+        executor.claims = await world.claim(executor.me)
+        settled: dict[str, bool] = {}
         again: list[TakenTimer] = []
-        while len(settled) < TIMERS:
-            await executor.sweep(limit=9)
-            again += (await executor.take()).timers
-        await executor.sweep()
-        return again + (await executor.take()).timers
 
-    recovery = asyncio.create_task(recover())
-    await asyncio.gather(*(settle(timer) for timer in old))
-    again = await recovery
-    lost = sorted(timer_id for timer_id, applied in settled.items() if not applied)
-    assert sorted(timer.timer_id for timer in again) == lost
-    rows = {row.timer_id: row for row in await world.store.get(world.group_id, ids) if row}
-    assert [row.attempt for row in rows.values()] == [int(settled[timer_id]) for timer_id in rows]
+        async def settle(timer: TakenTimer, late: Executor = late, settled: dict[str, bool] = settled) -> None:
+            settled[timer.timer_id] = await late.settle(timer, kind, attempt=1, delay=LATER)
+
+        async def recover(again: list[TakenTimer] = again) -> None:
+            await executor.sweep()
+            again += (await executor.take()).timers
+
+        await at_once(recover(), recover(), *(settle(timer) for timer in old))
+        await recover()
+        lost = [timer_id for timer_id, applied in settled.items() if not applied]
+        assert sorted(timer.timer_id for timer in again) == sorted(lost)
+        rows = await world.store.get(world.group_id, ids)
+        assert {row.timer_id: row.attempt for row in rows if row} == {key: int(settled[key]) for key in ids}
+        assert all(await world.store.settle([outcome(timer, OutcomeKind.COMPLETED) for timer in again]))
 
 
 @pytest.mark.parametrize("if_exists", IfExists)
