@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import jsonschema_rs
 
@@ -18,8 +17,7 @@ from durable_timer_api.problems import Wrong, pointer
 _SCHEMA_ERRORS_MAX: Final = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
+class Payload(NamedTuple):
     """`content_type` is None where `content` is JSON under its plain media type. `value` is what a fingerprint covers."""
 
     content: bytes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from uuid_utils import uuid7
 
@@ -41,8 +41,7 @@ _AS_THEY_ARE: Final = {
 _NO_RETRIES_OF_ITS_OWN: Final = RetryPolicy()
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(NamedTuple):
     """What a request is judged by: its group, and the store's time as far as this process knows it."""
 
     group_id: str

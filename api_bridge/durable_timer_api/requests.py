@@ -92,7 +92,8 @@ async def json_object(request: web.Request, limit: int, *lifted: str) -> JsonObj
         Problem: As `json_bytes`, INVALID_JSON, and INVALID_INPUT for JSON that is no object.
     """
     body = await json_bytes(request, limit)
-    if found := json_fast.read_object(body, lifted):
+    found = json_fast.read_object(body, lifted)
+    if found is not None:
         return found
     try:
         cursor = object_cursor(body)
