@@ -14,7 +14,7 @@ TYPED := operator api_bridge tests $(wildcard bench docs)
 ##@ Use it
 .PHONY: help
 help: ## List all targets
-	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
 setup: $(STAMP) ## Make .venv with everything that runs, tests and checks the project
@@ -33,8 +33,20 @@ simulate: $(STAMP) ## Simulate crashes, partitions and pauses from SEEDS=5000 se
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
 
 .PHONY: bench
-bench: $(STAMP) ## Measure creates, a burst and 1,000 timers a second; STORE=sqlite or STORE=postgresql
+bench: $(STAMP) ## Measure creates, cancels, a burst, 1,000 timers a second, a kill; STORE=sqlite or STORE=postgresql
 	@$(BIN)/python -m bench --store $(STORE) $(ARGS)
+
+.PHONY: bench-growth
+bench-growth: $(STAMP) ## Measure beside a million pending rows, a million due, idle shards, more executors
+	@$(BIN)/python -m bench growth --store $(STORE) $(ARGS)
+
+.PHONY: bench-neighbours
+bench-neighbours: $(STAMP) ## Measure a group's lateness beside dead hosts, slow targets and busy groups
+	@$(BIN)/python -m bench neighbours --store $(STORE) $(ARGS)
+
+.PHONY: bench-large
+bench-large: $(STAMP) ## Measure beside ten million rows, and for ten minutes at a time (about an hour in all)
+	@$(BIN)/python -m bench large --store $(STORE) $(ARGS)
 
 ##@ Keep it
 .PHONY: check

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
+from urllib.parse import urlsplit
+
+import uvloop
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +30,31 @@ def request(method: str, path: str, body: bytes) -> bytes:
     return head.encode() + body
 
 
-class Client(asyncio.Protocol):
-    """Sends one request after the other from a shared iterator; notes how long each answer took."""
+class Schedule:
+    """Hands out requests, each with how many seconds to wait before sending it: none without a rate."""
 
-    def __init__(self, requests: Iterator[bytes], took: list[float], done: asyncio.Future[int]) -> None:
+    def __init__(self, requests: Iterator[bytes], rate: float | None) -> None:
         self._requests = requests
+        self._rate = rate
+        self._begun = time.perf_counter()
+        self._handed = 0
+
+    def next(self) -> tuple[bytes, float] | None:
+        following = next(self._requests, None)
+        if following is None:
+            return None
+        if self._rate is None:
+            return following, 0.0
+        at = self._begun + self._handed / self._rate
+        self._handed += 1
+        return following, at - time.perf_counter()
+
+
+class Client(asyncio.Protocol):
+    """Sends one request after the other from a shared schedule; notes how long each answer took."""
+
+    def __init__(self, schedule: Schedule, took: list[float], done: asyncio.Future[int]) -> None:
+        self._schedule = schedule
         self._took = took
         self._done = done
         self._refused = 0
@@ -63,29 +86,48 @@ class Client(asyncio.Protocol):
             self._done.set_exception(exc or ConnectionError("the service closed a connection"))
 
     def _next(self) -> None:
-        following = next(self._requests, None)
+        following = self._schedule.next()
         if following is None:
             if not self._done.done():
                 self._done.set_result(self._refused)
             self._transport.close()
             return
+        message, wait = following
+        if wait > 0:
+            asyncio.get_running_loop().call_later(wait, self._send, message)
+        else:
+            self._send(message)
+
+    def _send(self, message: bytes) -> None:
         self._sent = time.perf_counter()
-        self._transport.write(following)
+        self._transport.write(message)
 
 
-async def run(host: str, port: int, requests: list[bytes], connections: int) -> Load:
-    """Sends all requests over so many connections."""
+def send(url: str, requests: Iterable[bytes], connections: int, rate: float | None = None) -> Load:
+    """Sends all requests over so many connections, at most `rate` a second.
+
+    Raises:
+        OSError: a connection failed.
+        RuntimeError: there was nothing to send.
+    """
+    parts = urlsplit(url)
+    return uvloop.run(_send_all(parts.hostname or "", parts.port or 0, iter(requests), connections, rate))
+
+
+async def _send_all(host: str, port: int, requests: Iterator[bytes], connections: int, rate: float | None) -> Load:
     loop = asyncio.get_running_loop()
     took: list[float] = []
-    shared = iter(requests)
+    schedule = Schedule(requests, rate)
     begun = time.perf_counter()
     waits: list[asyncio.Future[int]] = []
     for _ in range(connections):
         done: asyncio.Future[int] = loop.create_future()
         waits.append(done)
-        await loop.create_connection(partial(Client, shared, took, done), host, port)
+        await loop.create_connection(partial(Client, schedule, took, done), host, port)
     refused = sum(await asyncio.gather(*waits))
     lasted = time.perf_counter() - begun
+    if not took:
+        raise RuntimeError("there was nothing to send")
     ranked = sorted(took)
     return Load(
         requests=len(took),

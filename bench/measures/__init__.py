@@ -1,0 +1,1 @@
+"""The measures, by what they are about; `bench.registry` lists them."""

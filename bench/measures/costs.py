@@ -1,0 +1,53 @@
+"""What being seen, and being trusted, costs: each switch on against off."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bench import firing
+from bench.charts import Bars
+from bench.cluster import GroupShape, Shape
+from bench.lab import Lab, Outcome
+
+AS_SHIPPED: Final = "as_shipped"
+
+VARIANTS: Final[dict[str, Shape]] = {
+    AS_SHIPPED: Shape(),
+    "without_metrics": Shape(silent=True),
+    "without_logs": Shape(settings=(("log.level", "error"),)),
+    "with_json_logs": Shape(settings=(("log.format", "json"),)),
+    "with_signing": Shape(groups=(GroupShape(signing=True),)),
+    "with_tracing": Shape(tracing=True),
+    "as_shipped_again": Shape(),
+}
+"""The first and the last are the same: what lies between them is the noise."""
+
+
+def costs(lab: Lab) -> Outcome:
+    """A burst and a steady load with each switch, created and fired: CPU of the service's processes for 1,000 timers."""
+    figures: dict[str, float | int | str] = {}
+    for name, shape in VARIANTS.items():
+        lab.say(f"  {name}")
+        figures |= {f"{name}.{figure}": value for figure, value in _variant(lab, shape).items()}
+    base = float(figures[f"{AS_SHIPPED}.cpu_ms_per_timer"])
+    for name in VARIANTS:
+        used = float(figures[f"{name}.cpu_ms_per_timer"])
+        figures[f"{name}.cpu_change_percent"] = round((used / base - 1) * 100, 1) if base else 0.0
+    bars = {name.replace("_", " "): float(figures[f"{name}.cpu_ms_per_timer"]) for name in VARIANTS}
+    return Outcome(figures, (Bars("CPU of the service a timer, at a steady load", "ms", bars),))
+
+
+def _variant(lab: Lab, shape: Shape) -> dict[str, float | int | str]:
+    cluster, sizes = lab.cluster(shape, fresh=True), lab.sizes
+    burst = firing.fire(cluster, firing.at_once(sizes.burst), sizes.lead).figures
+    after = firing.evenly(sizes.rate, sizes.steady_seconds / 2)
+    before = cluster.cpu_seconds()
+    steady = firing.fire(cluster, after, sizes.lead / 2).figures
+    spent = cluster.cpu_seconds()
+    cpu = sum(spent[name] - before[name] for name in cluster.services)
+    return {
+        "burst_per_second": burst.get("per_second", 0.0),
+        "late_p99_ms": steady.get("late_p99_ms", 0.0),
+        "cpu_ms_per_timer": round(cpu / len(after) * 1000, 4),
+        "others_cores": steady["others_cores"],
+    }

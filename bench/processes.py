@@ -1,0 +1,72 @@
+"""What processes use: CPU seconds and memory, as Linux counts them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system CPU seconds of a process so far; 0 when it is gone."""
+    fields = _stat(pid)
+    return (int(fields[11]) + int(fields[12])) / _TICKS if fields else 0.0
+
+
+def family_cpu_seconds(pid: int) -> float:
+    """The same of a process and of all its children, also of those that it has seen end."""
+    fields = _stat(pid)
+    ended = (int(fields[13]) + int(fields[14])) / _TICKS if fields else 0.0
+    return ended + cpu_seconds(pid) + sum(cpu_seconds(child) for child in children(pid))
+
+
+def machine_cpu_seconds() -> float:
+    """CPU seconds that all of this machine has spent on work so far."""
+    user, nice, system, _idle, _wait, interrupts, soft = map(int, Path("/proc/stat").read_text().split()[1:8])
+    return (user + nice + system + interrupts + soft) / _TICKS
+
+
+def memory_mib(pids: Iterable[int]) -> float:
+    """Memory in MiB; pages that several processes share count in part for each."""
+    return round(sum(_proportional(pid) for pid in pids) / 1024, 1)
+
+
+def children(pid: int) -> list[int]:
+    """The ids of a process's children."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def parent(pid: int) -> int | None:
+    """The id of a process's parent, None when there is no such process here."""
+    fields = _stat(pid)
+    return int(fields[1]) if fields else None
+
+
+def name(pid: int) -> str | None:
+    """A process's name, None when there is no such process here."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return None
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat behind the name."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _proportional(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1])
+    return 0

@@ -1,0 +1,105 @@
+"""What a run found: a table for people, JSON and an SVG for later."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+
+from bench.charts import Chart, svg
+from bench.lab import Lab, Outcome
+
+PACKAGES = ("durable-timer", "aiohttp", "asyncpg", "orjson", "pyreqwest", "uvloop")
+
+
+@dataclass(slots=True)
+class Report:
+    """Grows measure by measure, and is saved after each, so that one that fails takes nothing with it."""
+
+    folder: Path
+    name: str
+    head: Mapping[str, object]
+    measures: dict[str, dict[str, float | int | str]] = field(default_factory=dict)
+    charts: list[Chart] = field(default_factory=list)
+
+    def add(self, measure: str, outcome: Outcome) -> None:
+        self.measures[measure] = outcome.figures
+        self.charts += outcome.charts
+        self.save()
+
+    def failed(self, measure: str, error: Exception) -> None:
+        self.measures[measure] = {"error": f"{type(error).__name__}: {error}"}
+        self.save()
+
+    def save(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        whole = {**self.head, "measures": self.measures}
+        self.json.write_bytes(orjson.dumps(whole, option=orjson.OPT_INDENT_2) + b"\n")
+        self.svg.write_text(svg(self.charts))
+
+    @property
+    def json(self) -> Path:
+        return self.folder / f"{self.name}.json"
+
+    @property
+    def svg(self) -> Path:
+        return self.folder / f"{self.name}.svg"
+
+
+def new(folder: Path, suite: str, lab: Lab, scale: float) -> Report:
+    """An empty report of now, of this machine and of this version."""
+    now = datetime.now(UTC)
+    head = {
+        "date": now.isoformat(timespec="seconds"),
+        "suite": suite,
+        "store": lab.kind.value,
+        "scale": scale,
+        "machine": machine(),
+        "versions": versions(),
+    }
+    return Report(folder, f"{now:%Y%m%dT%H%M%SZ}-{lab.kind}-{suite}", head)
+
+
+def table(figures: Mapping[str, float | int | str]) -> Iterator[str]:
+    """Lines of names and values; a value that goes by several names (`a.b`) stands under the first."""
+    width = max((len(name) for name in figures), default=0)
+    for name, value in figures.items():
+        shown = value if isinstance(value, str) else f"{value:,}"
+        yield f"  {name:<{width}}  {shown:>14}"
+
+
+def machine() -> dict[str, object]:
+    """What the figures depend on."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "processor": _processor(),
+        "memory_gib": round(memory, 1),
+        "kernel": platform.release(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of Python, the packages that matter, and the commit, where there is one."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return found | ({"commit": commit.stdout.strip()} if commit.returncode == 0 else {})
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()

@@ -1,0 +1,44 @@
+"""How much each measure does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """Counts of timers and lengths in seconds, as the figures are meant. `scaled` is for trying things out."""
+
+    singles: int = 40_000
+    batched: int = 50_000
+    cancelled: int = 50_000
+    burst: int = 20_000
+    steady_seconds: float = 20.0
+    lead: float = 8.0
+    """Until the first of the created timers is due."""
+
+    wrk_seconds: float = 8.0
+    idle_groups: int = 200
+    idle_seconds: float = 20.0
+    few: int = 10_000
+    many: int = 1_000_000
+    most: int = 10_000_000
+    dead: int = 100_000
+    slow: int = 10_000
+    long_seconds: float = 600.0
+    rate: int = 1_000
+    """Timers a second of a steady load."""
+
+    connections: int = 48
+    create_rate: int = 5_000
+    """Creates a second into the neighbour."""
+
+    def scaled(self, factor: float) -> Sizes:
+        """All but the rates multiplied."""
+        kept = {"rate", "connections", "create_rate"}
+        counts = {
+            field.name: type(value)(max(1, value * factor))
+            for field in fields(self)
+            if field.name not in kept and (value := getattr(self, field.name)) is not None
+        }
+        return replace(self, **{**counts, "lead": max(1.0, self.lead * factor)})
