@@ -1,5 +1,6 @@
 """The HTTP client against a real receiver: what it must and must not do."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -108,3 +109,17 @@ async def test_private_targets_are_refused_unsent(receiver: Receiver, host: str)
 )  # fmt: skip
 def test_which_addresses_are_refused(address: str, expected: bool) -> None:
     assert denied(address) is expected
+
+
+@pytest.mark.parametrize("status", [b"200 OK", b"503 Busy"])
+async def test_a_retry_after_that_is_no_text_is_none(deliverer: PyreqwestDeliverer, status: bytes) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 %b\r\nretry-after: \xff\xfe\r\ncontent-length: 0\r\n\r\n" % status)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        assert await deliverer.send(post(f"http://127.0.0.1:{port}/")) == Answer(int(status[:3]))

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import PyreqwestError, RequestTimeoutError
+from pyreqwest.request import StreamRequest
 from pyreqwest.response import Response
 
 from durable_timer.engine.delivery import CallbackRequest
@@ -47,11 +48,12 @@ class PyreqwestDeliverer:
             if self._names is not None:
                 async with asyncio.timeout(request.timeout):
                     client = await self._checked(self._names, request.url)
-            return await self._exchange(client, request, request.timeout - (time.monotonic() - begun))
+            built = _built(client, request, request.timeout - (time.monotonic() - begun))
+            return await self._exchange(built)
         except TargetDenied as error:
             return NoAnswer(SendError.TARGET_DENIED, str(error))
-        except ValueError as error:
-            return NoAnswer(SendError.INVALID_REQUEST, _reason(error))
+        except _InvalidRequest as error:
+            return NoAnswer(SendError.INVALID_REQUEST, str(error))
         except (TimeoutError, RequestTimeoutError):
             return NoAnswer(SendError.TIMEOUT, f"no whole answer within {request.timeout:g} s, or no connection")
         except (PyreqwestError, OSError) as error:
@@ -67,14 +69,10 @@ class PyreqwestDeliverer:
             await client.close()
         self._pinned.clear()
 
-    async def _exchange(self, client: Client, request: CallbackRequest, seconds: float) -> Answer:
-        timeout = timedelta(seconds=max(0.001, seconds))
-        builder = client.request(request.method, request.url).headers(request.headers).timeout(timeout)
-        if request.body:
-            builder = builder.body_bytes(request.body)
-        async with builder.build_streamed() as response:
+    async def _exchange(self, request: StreamRequest) -> Answer:
+        async with request as response:
             body, end = await self._read(response)
-            return Answer(response.status, body, end, response.get_header("retry-after"))
+            return Answer(response.status, body, end, _retry_after(response))
 
     async def _read(self, response: Response) -> tuple[bytes, BodyEnd]:
         chunks: list[bytes] = []
@@ -125,6 +123,30 @@ class PyreqwestDeliverer:
         if len(self._pinned) > PINNED:
             self._pinned.popitem(last=False)
         return client
+
+
+class _InvalidRequest(Exception):
+    """The client refuses the URL or a header."""
+
+
+def _built(client: Client, request: CallbackRequest, seconds: float) -> StreamRequest:
+    """Raises: _InvalidRequest."""
+    timeout = timedelta(seconds=max(0.001, seconds))
+    try:
+        builder = client.request(request.method, request.url).headers(request.headers).timeout(timeout)
+        if request.body:
+            builder = builder.body_bytes(request.body)
+        return builder.build_streamed()
+    except ValueError as error:
+        raise _InvalidRequest(_reason(error)) from error
+
+
+def _retry_after(response: Response) -> str | None:
+    """The header, None where it is no text."""
+    try:
+        return response.get_header("retry-after")
+    except ValueError:
+        return None
 
 
 def _host_and_port(url: str) -> tuple[str, int]:
