@@ -8,9 +8,6 @@ import asyncpg
 
 Node = dict[str, Any]
 
-BACKLOG = 50_000
-"""No statement under test may read more rows than this, whatever there is."""
-
 
 async def generic_plan(connection: asyncpg.Connection, statement: str) -> list[Node]:
     """The nodes of the plan that the statement has for any parameters."""

@@ -1,4 +1,4 @@
-"""PostgreSQL's own statements. What SQLAlchemy can say for every database is in `sql.lists`.
+"""PostgreSQL's own statements; pages, which are put together by their filter, are in `listing`.
 
 Common to all of them:
 - `statement_timestamp()` is the store's now: one value a statement, and stable, so that it can bound an index scan
