@@ -7,9 +7,11 @@ take can be stopped before it commits: the races between processes then run on i
 
 import asyncio
 import contextlib
+import os
 import random
 import shutil
 import sqlite3
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -95,8 +97,8 @@ class SqliteBackend:
     """A file of the test's own."""
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
-        folder: Path = request.getfixturevalue("tmp_path")
-        self._file = shutil.copy(request.getfixturevalue("migrated_file"), folder / "timers.db")
+        migrated: Path = request.getfixturevalue("migrated_file")
+        self._file = shutil.copy(migrated, migrated.with_name(f"{uuid.uuid4().hex}.db"))
 
     async def open(self) -> Store:
         return open_store(f"sqlite:///{self._file}")
@@ -176,11 +178,13 @@ def contract_database(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated SQLite file, to be copied."""
-    file = tmp_path_factory.mktemp("migrated") / "timers.db"
-    asyncio.run(_migrate(f"sqlite:///{file}"))
-    return file
+def migrated_file() -> Iterator[Path]:
+    """A migrated SQLite file, to be copied beside itself. In memory where that can be had: nothing here is about disks."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        file = Path(folder) / "migrated.db"
+        asyncio.run(_migrate(f"sqlite:///{file}"))
+        yield file
 
 
 @pytest.fixture(params=BACKENDS)
