@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from docs.configuration import configuration_page
-from docs.decisions import decisions_page
+from docs.decision_index import decisions_page
 from docs.limits import limits_page
 from docs.metrics import metrics_page
 

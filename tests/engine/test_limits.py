@@ -100,3 +100,18 @@ async def test_places_bound_what_is_held_whatever_is_due(rig: Rig) -> None:
     release.set()
     for number in range(100):
         await rig.becomes(f"t{number}", TimerState.COMPLETED, 30)
+
+
+async def test_large_payloads_are_held_by_the_memory_set_aside(rig: Rig) -> None:
+    release = asyncio.Event()
+    rig.targets.by_host["target"] = holding(release)
+    await rig.group(payload={"maxBytes": 1024 * 1024})
+    executor = await rig.start()
+    for number in range(300):
+        await rig.create(f"t{number}")
+    await eventually(lambda: executor._holdings.count == 256)
+    await asyncio.sleep(0.3)
+    assert executor._holdings.count == 256
+    release.set()
+    for number in range(300):
+        await rig.becomes(f"t{number}", TimerState.COMPLETED)

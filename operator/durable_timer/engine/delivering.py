@@ -100,11 +100,19 @@ class Delivering:
             early, self._ready = self._ready, deque()
             for job in early:
                 self._start(job)
-            while True:
-                self.turned_at = now = self._clock.monotonic()
-                self._targets.review(now)
-                self._release_due()
-                await asyncio.sleep(REVIEW_EVERY)
+            try:
+                await self._review()
+            finally:
+                self._group = None
+                if self._alarm is not None:
+                    self._alarm.cancel()
+
+    async def _review(self) -> None:
+        while True:
+            self.turned_at = now = self._clock.monotonic()
+            self._targets.review(now)
+            self._release_due()
+            await asyncio.sleep(REVIEW_EVERY)
 
     def _set_alarm(self, at: float) -> None:
         """Wakes at `at`, rounded up to a millisecond: event loops round to the nearest one."""

@@ -19,6 +19,9 @@ FULL_READ_EVERY: Final = 30.0
 FRESH_FOR: Final = 2.5
 """Seconds after the beginning of a read for which what it said counts."""
 
+PAYLOADS_HELD: Final = 256 * 1024 * 1024
+"""Bytes that the payloads of one group's held timers may take, were each as large as the group allows."""
+
 
 @dataclass(slots=True)
 class Tokens:
@@ -92,14 +95,14 @@ class GroupRuntime:
 
     def free(self, now: float) -> int:
         """How many timers may be taken now: this process's share of `maxInFlight` and of the rate limit."""
-        room = self._share(self.spec.callback.max_in_flight) - self.held
+        room = self._places() - self.held
         if self.spec.callback.rate_limit is not None:
             room = min(room, int(self._bucket(now).refill(now)))
         return room
 
     def wait(self, now: float) -> float | None:
         """Seconds until the rate limit lets one through; None when that is not what holds it up."""
-        if self.spec.callback.rate_limit is None or self._share(self.spec.callback.max_in_flight) <= self.held:
+        if self.spec.callback.rate_limit is None or self._places() <= self.held:
             return None
         return self._bucket(now).wait()
 
@@ -111,6 +114,11 @@ class GroupRuntime:
         """Timers that were taken and not sent do not count against the rate."""
         if self._tokens is not None:
             self._tokens.level = min(self._tokens.capacity, self._tokens.level + count)
+
+    def _places(self) -> int:
+        """What may be held at once: the share of `maxInFlight`, and no more payloads than memory is set aside for."""
+        spec = self.spec
+        return min(self._share(spec.callback.max_in_flight), max(1, PAYLOADS_HELD // spec.payload.max_bytes))
 
     def _share(self, whole: int) -> int:
         return max(1, whole * self.owned // self.shards)
