@@ -15,7 +15,7 @@ from tests.simulation.scenario import spec_of
 
 TICK: Final = timedelta(microseconds=2)
 SUCCESS: Final = frozenset({Reply.DONE, Reply.AGAIN})
-ENDS: Final = frozenset({"delete", "stop"})
+ENDS: Final = frozenset({"delete", "stop", "stopped"})
 Occurrence = tuple[int, int]
 
 
@@ -163,7 +163,7 @@ def _is_forbidden(write: Write, send: Send) -> bool:
     if write.op == "delete":
         return True
     if write.op == "stop":
-        return send.take is None or send.take.order > write.order or send.take.timer.run != write.row.run
+        return send.take is None or send.take.timer.run != write.row.run
     return send.occurrence < write.row.occurrence
 
 

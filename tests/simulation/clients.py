@@ -29,6 +29,8 @@ class Client:
     scenario: Scenario
     rng: random.Random
     open_groups: set[str]
+    ahead: tuple[float, ...] = (0.4, 3.0, 10.0, 20.0)
+    """How many seconds ahead timers are created, at most."""
     acknowledged: list[tuple[str, str]] = field(default_factory=list)
 
     async def create(self, name: str, *, due: float | None) -> None:
@@ -70,7 +72,7 @@ class Client:
 
     def _new(self, group_id: str, timer_id: str, *, soon: bool) -> NewTimer:
         host = self.rng.choices(tuple(HOSTS), tuple(HOSTS.values()))[0]
-        longest = 0.4 if soon else self.rng.choice((0.4, 3.0, 10.0, 20.0))
+        longest = self.ahead[0] if soon else self.rng.choice(self.ahead)
         quick = host in {"edge.test", "hanging.test"}
         return NewTimer(
             group_id=group_id,
