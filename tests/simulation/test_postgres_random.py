@@ -22,7 +22,6 @@ from durable_timer.stores.options import StoreOptions
 from durable_timer.stores.registry import open_store
 from tests.simulation.checks import Evidence, delivered, exact, no_duplicates, no_overlap, outcomes_are_real
 from tests.simulation.clients import Client
-from tests.simulation.clocks import StoreClock
 from tests.simulation.history import Fault, History, Send
 from tests.simulation.loop import Process
 from tests.simulation.recorded import RealTime, RecordedStore, locks
@@ -131,7 +130,7 @@ async def test_the_promises_hold_on_postgresql(stores: Stores) -> None:
     await admin.migrate()
     for group_id, shards in scenario.groups.items():
         await admin.register_group(GroupRegistration(group_id, "file:test", shards, "default", spec_of(group_id), 1))
-    targets = Targets(cast("StoreClock", history.clock), scenario.rng("targets"))
+    targets = Targets(history.clock, scenario.rng("targets"))
     places = [Place(stores, history, targets, scenario.rng(f"x{n}"), n) for n in range(EXECUTORS)]
     for place in places:
         await place.start()
