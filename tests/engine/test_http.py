@@ -88,7 +88,21 @@ async def test_what_cannot_be_expressed_is_final(deliverer: PyreqwestDeliverer, 
     assert receiver.arrivals() == []
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "169.254.169.254", "[::ffff:127.0.0.1]", "[::]"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "localhost",
+        "[::1]",
+        "169.254.169.254",
+        "[::ffff:127.0.0.1]",
+        "[::]",
+        "0x",
+        "127.0.0x1.",
+        "0x7f000001.",
+        "127.0.0.1.",
+    ],
+)
 async def test_private_targets_are_refused_unsent(receiver: Receiver, host: str) -> None:
     deliverer = PyreqwestDeliverer(deny_private=True, max_answer_bytes=1024, user_agent="t")
     port = receiver.url.rsplit(":", 1)[1]

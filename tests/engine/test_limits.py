@@ -115,3 +115,30 @@ async def test_large_payloads_are_held_by_the_memory_set_aside(rig: Rig) -> None
     release.set()
     for number in range(300):
         await rig.becomes(f"t{number}", TimerState.COMPLETED)
+
+
+async def test_many_hanging_hosts_of_one_group_leave_slots_for_other_groups_and_hosts(rig: Rig) -> None:
+    for number in range(12):
+        rig.targets.by_host[f"stuck{number}"] = holding(asyncio.Event())
+    await rig.group("a")
+    await rig.group("b")
+    await rig.start(slots=100, slots_per_target=10)
+    for number in range(240):
+        await rig.create(f"t{number}", f"http://stuck{number % 12}/x", "a")
+    await eventually(lambda: rig.targets.under_way >= 36)
+    for group_id in ("b", "a"):
+        for number in range(20):
+            begun = asyncio.get_running_loop().time()
+            await rig.create(f"quick{number}", group_id=group_id)
+            await rig.becomes(f"quick{number}", TimerState.COMPLETED, group_id=group_id)
+            assert asyncio.get_running_loop().time() - begun < 5
+
+
+async def test_records_of_idle_hosts_go_at_once(rig: Rig) -> None:
+    await rig.group()
+    executor = await rig.start()
+    for number in range(50):
+        await rig.create(f"t{number}", f"http://host{number}/x")
+    for number in range(50):
+        await rig.becomes(f"t{number}", TimerState.COMPLETED)
+    await eventually(lambda: not executor._delivering._targets._targets)

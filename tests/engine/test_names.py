@@ -100,4 +100,18 @@ async def test_after_a_failed_connection_the_name_is_looked_up_anew(names: Names
     await names.address("moving", 80)
     names.forget("moving", 80)
     resolver.answers["moving"] = ["192.0.2.2"]
+    await names.address("moving", 80)
+    await asyncio.gather(*names._under_way.values())
     assert await names.address("moving", 80) == "192.0.2.2"
+
+
+async def test_a_silent_domain_holds_up_its_own_names_alone_and_in_bounds(names: Names, resolver: Resolver) -> None:
+    resolver.answers["good.example"] = ["192.0.2.1"]
+    waiting = [asyncio.create_task(names.address(f"silent{n}.evil.example", 80)) for n in range(2000)]
+    await asyncio.sleep(0.05)
+    assert await names.address("good.example", 80) == "192.0.2.1"
+    assert len(names._under_way) <= 8 + 256
+    assert sum(task.done() for task in waiting) == 2000 - 8 - 256
+    SILENT.set()
+    assert all(isinstance(r, OSError) for r in await asyncio.gather(*waiting, return_exceptions=True))
+    assert names._domains == {}

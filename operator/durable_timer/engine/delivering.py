@@ -69,7 +69,7 @@ class Delivering:
         self._settler = settler
         self._tracer = tracer
         self._metrics = metrics
-        self._targets = Targets(settings.slots_per_target, holdings, rng, self._start, self._put_off)
+        self._targets = Targets(settings.slots, settings.slots_per_target, holdings, rng, self._start, self._put_off)
         self._later: list[tuple[float, int, Job]] = []
         self._sequence = 0
         self._alarm: asyncio.TimerHandle | None = None
@@ -148,7 +148,7 @@ class Delivering:
     async def _work(self, job: Job) -> None:
         while True:
             await self._deliver(job)
-            self._targets.done(job, self._clock.monotonic())
+            self._targets.done(job)
             job = self._ready.popleft() if self._ready else await self._next()
 
     async def _next(self) -> Job:

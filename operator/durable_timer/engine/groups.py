@@ -47,12 +47,13 @@ class GroupRuntime:
 
     __slots__ = (
         "_tokens", "callback_timeout", "group", "group_id", "held", "held_until", "keys", "lateness", "owned", "policy",
-        "shards", "signing", "starved",
+        "shards", "signing", "starved", "under_way",
     )  # fmt: skip
 
     def __init__(self, group: Group) -> None:
         self.group_id = group.group_id
         self.held = 0
+        self.under_way = 0
         self.owned = 0
         self.held_until = float("-inf")
         """Timers due before this monotonic second were held on purpose: by a pause, a limit, a missing Secret."""

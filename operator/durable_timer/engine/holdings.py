@@ -53,6 +53,8 @@ class Holdings:
     def __init__(self, places: int, on_free: Callable[[GroupRuntime], None]) -> None:
         self.places = places
         self.count = 0
+        self.crowded = False
+        """Whether this process serves several groups, so that none may take all that is free."""
         self._on_free = on_free
         self._empty = asyncio.Event()
         self._empty.set()

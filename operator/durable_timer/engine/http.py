@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import time
 from collections import OrderedDict
 from datetime import timedelta
@@ -108,6 +109,8 @@ class PyreqwestDeliverer:
         try:
             ipaddress.ip_address(host)
         except ValueError:
+            if _is_number(host):
+                raise TargetDenied(f"{host} is an address written in an unusual way") from None
             return self._pin(host, port, await names.address(host, port))
         if denied(host):
             raise TargetDenied(f"{host} is a loopback, link-local or metadata address")
@@ -147,6 +150,12 @@ def _retry_after(response: Response) -> str | None:
         return response.get_header("retry-after")
     except ValueError:
         return None
+
+
+def _is_number(host: str) -> bool:
+    """Whether URL parsers take the host for an IPv4 address (https://url.spec.whatwg.org/#ends-in-a-number-checker)."""
+    last = host.removesuffix(".").rpartition(".")[2]
+    return last.isdigit() or re.fullmatch(r"0[xX][0-9a-fA-F]*", last) is not None
 
 
 def _host_and_port(url: str) -> tuple[str, int]:

@@ -256,6 +256,7 @@ class Ownership:
 
     def _count(self) -> None:
         self._metrics.members(self._settings.pool, len(self._living))
+        self._holdings.crowded = sum(runtime.owned > 0 for runtime in self._book.groups.values()) > 1
         for runtime in self._book.groups.values():
             if runtime.group.state is GroupState.ACTIVE:
                 self._metrics.claims(runtime.group_id, runtime.owned)

@@ -38,6 +38,9 @@ PROBE_EVERY: Final = 1.0
 NEAR_EVERY: Final = 0.04
 """Seconds between looks at a shard with something near; with the look-ahead it decides how many come in one take."""
 
+STARVED_EVERY: Final = 0.05
+"""Seconds between looks at a shard whose group has no place."""
+
 TOGETHER: Final = 0.015
 """Looks due within this many seconds of each other share a take."""
 
@@ -84,7 +87,7 @@ class TakeLoop:
         self._changed = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._starved: dict[str, list[OwnedShard]] = {}
+        self._starved: dict[str, dict[ShardKey, OwnedShard]] = {}
         self.holdings = Holdings(settings.slots * 2, self._freed)
         self.turned_at = clock.monotonic()
 
@@ -180,7 +183,7 @@ class TakeLoop:
             group = shard.group
             if shard.releasing or not group.fires:
                 continue
-            room = free.setdefault(group.group_id, group.free(now))
+            room = free.setdefault(group.group_id, self._room(group, now))
             if room < 1:
                 group.starved = True
                 self._starve(shard, now)
@@ -200,6 +203,11 @@ class TakeLoop:
             for shard in left:
                 self._agenda.put(shard, now)
         return shards, groups
+
+    def _room(self, group: GroupRuntime, now: float) -> int:
+        """Places for the group: what its limits leave, and where several are served, no more than stay free."""
+        room = group.free(now)
+        return min(room, self.holdings.free - group.held) if self.holdings.crowded and group.held else room
 
     def _shares(self, by_group: dict[str, list[OwnedShard]]) -> dict[str, int]:
         """Divides the places: a few to each quiet group, the rest evenly among those with more due than was taken."""
@@ -222,15 +230,13 @@ class TakeLoop:
         return shard.floor
 
     def _starve(self, shard: OwnedShard, now: float) -> None:
-        wait = shard.group.wait(now)
-        if wait is None:
-            self._starved.setdefault(shard.group.group_id, []).append(shard)
-        else:
-            self._agenda.put(shard, now + max(wait, SPACING))
+        """Looks again when the rate limit lets one through, a place is freed, or soon."""
+        self._starved.setdefault(shard.group.group_id, {})[shard.key] = shard
+        self._agenda.put(shard, now + max(STARVED_EVERY, shard.group.wait(now) or 0.0))
 
     def _freed(self, group: GroupRuntime) -> None:
         self._changed.set()
-        for shard in self._starved.pop(group.group_id, ()):
+        for shard in self._starved.pop(group.group_id, {}).values():
             if self._agenda.get(shard.key) is shard:
                 self._agenda.sooner(shard, self._clock.monotonic())
 

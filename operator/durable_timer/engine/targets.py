@@ -1,9 +1,15 @@
-"""Places per target host, so that one slow or dead target does not hold up the others."""
+"""Who may be sent next: delivery slots divided so that no target host and no group can take all of them.
+
+Jobs wait in lanes, one for each group and host. A host has at most `slots_per_target` requests under way, and, while
+others have some too, at most half as many as there is room; a group, where several are served, at most as many as there
+are slots free, which is the room of its hosts then. These bounds move with what is free (dynamic thresholds, Choudhury and Hahne 1998), so whoever
+hangs, and however many they are, some slots stay free for the rest. What waits too long for a slow host is deferred.
+"""
 
 from __future__ import annotations
 
 import random
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
@@ -12,19 +18,22 @@ from urllib.parse import urlsplit
 from durable_timer.engine.holdings import Holdings, Job
 
 SLOW_AFTER: Final = 0.2
-"""Seconds that a timer may wait for a slot of its target before the target counts as slow."""
+"""Seconds that a timer may wait for a slot before its host counts as slow."""
 
 WAIT_MAX: Final = 1.0
-"""Seconds after which a waiting timer of a slow target is deferred."""
+"""Seconds after which a waiting timer of a slow host is deferred."""
 
 DEFERRAL_MIN: Final = 1.0
-"""Seconds of the first deferral; doubles while the target stays slow."""
+"""Seconds of the first deferral; doubles while the host stays slow."""
 
 DEFERRAL_MAX: Final = 60.0
 """Longest deferral in seconds, before its jitter of ±50 %."""
 
-FORGET_AFTER: Final = 120.0
-"""Seconds without a request after which a target's record goes."""
+TRIES: Final = 4
+"""Lanes that are looked at when a slot becomes free; the next review looks at all."""
+
+Lane = tuple[str, str]
+"""A group's id and a host."""
 
 
 @lru_cache(maxsize=8192)
@@ -35,35 +44,45 @@ def target_of(url: str) -> str:
 
 
 class _Target:
-    __slots__ = ("calm_since", "deferral", "doubles_at", "in_flight", "slow", "used_at", "waiting")
+    __slots__ = ("calm_since", "deferral", "doubles_at", "in_flight", "lanes", "slow", "waiting")
 
     def __init__(self) -> None:
         self.in_flight = 0
-        self.waiting: deque[Job] = deque()
+        self.waiting = 0
+        self.lanes: dict[Lane, None] = {}
         self.slow = False
         self.deferral = DEFERRAL_MIN
         self.doubles_at = 0.0
         self.calm_since = 0.0
-        self.used_at = 0.0
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is known of it that a new record would not say."""
+        return not (self.in_flight or self.waiting or self.slow) and self.deferral == DEFERRAL_MIN
 
 
 class Targets:
-    """Lets jobs through to `start`, so many per target at once; what a slow target cannot take goes to `defer`."""
+    """Lets jobs through to `start`; what a slow host cannot take goes to `defer` with the seconds to wait."""
 
     def __init__(
         self,
+        slots: int,
         slots_per_target: int,
         holdings: Holdings,
         rng: random.Random,
         start: Callable[[Job], None],
         defer: Callable[[Job, float], None],
     ) -> None:
-        self._slots = slots_per_target
+        self._free = slots
+        self._waiting = 0
+        self._per_target = slots_per_target
         self._holdings = holdings
         self._rng = rng
         self._start = start
         self._defer = defer
         self._targets: dict[str, _Target] = {}
+        self._lanes: OrderedDict[Lane, deque[Job]] = OrderedDict()
+        self._watched: dict[str, None] = {}
 
     def submit(self, job: Job, now: float) -> None:
         """A job whose time has come."""
@@ -72,51 +91,103 @@ class Targets:
         target = self._targets.get(job.target)
         if target is None:
             target = self._targets[job.target] = _Target()
-        target.used_at = now
-        if target.in_flight < self._slots and not target.waiting:
-            target.in_flight += 1
-            self._start(job)
+        lane = job.key.group_id, job.target
+        if lane not in self._lanes and self._may_start(job, target):
+            self._begin(job, target)
         elif target.slow and self._full(target):
             self._put_off(target, job, now)
         else:
-            target.waiting.append(job)
+            self._lanes.setdefault(lane, deque()).append(job)
+            target.lanes[lane] = None
+            target.waiting += 1
+            self._waiting += 1
+            self._watched[job.target] = None
 
-    def done(self, job: Job, now: float) -> None:
+    def done(self, job: Job) -> None:
         """A job that was started is over, sent or not."""
         target = self._targets[job.target]
         target.in_flight -= 1
-        target.used_at = now
-        while target.waiting and target.in_flight < self._slots:
-            following = target.waiting.popleft()
-            if not following.dropped:
-                following.held = target.slow
-                target.in_flight += 1
-                self._start(following)
+        job.group.under_way -= 1
+        self._free += 1
+        for _ in range(min(TRIES, len(self._lanes))):
+            if self._advance(next(iter(self._lanes))):
+                break
+        if target.idle and job.target not in self._watched:
+            del self._targets[job.target]
 
     def review(self, now: float) -> None:
-        """Judges who is slow and defers what waits too long; called each 100 ms."""
-        for name, target in list(self._targets.items()):
-            while target.waiting and target.waiting[0].dropped:
-                target.waiting.popleft()
-            target.slow = (bool(target.waiting) and now - target.waiting[0].ready_at > SLOW_AFTER) or (
-                target.slow and target.in_flight >= self._slots
-            )
+        """Fills free slots, judges who is slow and defers what waits too long; called each 100 ms."""
+        for lane in list(self._lanes):
+            while self._advance(lane):
+                pass
+        for name in list(self._watched):
+            target = self._targets[name]
+            oldest = min((self._lanes[lane][0].ready_at for lane in target.lanes), default=now)
+            target.slow = now - oldest > SLOW_AFTER or (target.slow and target.in_flight >= self._per_target)
             if target.slow:
                 target.calm_since = now
                 self._relieve(target, now)
             elif now - target.calm_since > target.deferral:
-                target.deferral = DEFERRAL_MIN
-                if not target.in_flight and now - target.used_at > FORGET_AFTER:
+                target.deferral, target.doubles_at = DEFERRAL_MIN, 0.0
+            if target.idle or not (target.waiting or target.slow or target.deferral > DEFERRAL_MIN):
+                del self._watched[name]
+                if target.idle:
                     del self._targets[name]
 
+    def _may_start(self, job: Job, target: _Target) -> bool:
+        room = self._free - job.group.under_way if self._holdings.crowded and job.group.under_way else self._free
+        if room <= 0 or target.in_flight >= self._per_target:
+            return False
+        return len(self._targets) == 1 or target.in_flight < max(1, room // 2)
+
+    def _begin(self, job: Job, target: _Target) -> None:
+        self._free -= 1
+        target.in_flight += 1
+        job.group.under_way += 1
+        job.held = target.slow
+        self._start(job)
+
+    def _advance(self, lane: Lane) -> bool:
+        """Starts the first job of a lane where it may; whether it did. The lane goes to the end of the round."""
+        jobs = self._lanes[lane]
+        self._lanes.move_to_end(lane)
+        target = self._targets[lane[1]]
+        while jobs and jobs[0].dropped:
+            jobs.popleft()
+            self._left(target)
+        started = bool(jobs) and self._may_start(jobs[0], target)
+        if started:
+            self._left(target)
+            self._begin(jobs.popleft(), target)
+        if not jobs:
+            self._close(lane, target)
+            return False
+        return started
+
+    def _left(self, target: _Target) -> None:
+        target.waiting -= 1
+        self._waiting -= 1
+
+    def _close(self, lane: Lane, target: _Target) -> None:
+        del self._lanes[lane]
+        del target.lanes[lane]
+
     def _relieve(self, target: _Target, now: float) -> None:
-        while target.waiting and now - target.waiting[0].ready_at > WAIT_MAX:
-            self._put_off(target, target.waiting.popleft(), now)
-        while target.waiting and self._full(target):
-            self._put_off(target, target.waiting.pop(), now)
+        for lane in list(target.lanes):
+            jobs = self._lanes[lane]
+            while jobs and now - jobs[0].ready_at > WAIT_MAX:
+                self._left(target)
+                self._put_off(target, jobs.popleft(), now)
+            while jobs and self._full(target):
+                self._left(target)
+                self._put_off(target, jobs.pop(), now)
+            if not jobs:
+                self._close(lane, target)
 
     def _full(self, target: _Target) -> bool:
-        return target.in_flight + len(target.waiting) >= self._holdings.places // 2
+        """Whether a slow host, or all that wait, hold what they may of the places."""
+        places = self._holdings.places
+        return target.in_flight + target.waiting >= places // 2 or self._waiting >= places // 4
 
     def _put_off(self, target: _Target, job: Job, now: float) -> None:
         if job.dropped:
