@@ -259,10 +259,6 @@ class Store(Protocol):
         """
         ...
 
-    async def longest_running(self, claims: Sequence[Claim]) -> dict[tuple[str, int], timedelta]:
-        """By shard, the longest `callback_timeout` set on a row running under these claims (shards without: left out)."""
-        ...
-
     async def purge(self, group_id: str, completed_for: timedelta, failed_for: timedelta, limit: int) -> int:
         """Deletes up to `limit` rows, not managed, that completed or failed longer ago than this; returns how many."""
         ...

@@ -54,7 +54,6 @@ class ObservedStore:
         self.take_due = self._timed(traced.take_due)
         self.settle = self._timed(store.settle)
         self.sweep = self._timed(store.sweep)
-        self.longest_running = self._timed(store.longest_running)
         self.purge = self._timed(store.purge)
         self.now = self._timed(store.now)
         self.ping = self._timed(store.ping)

@@ -214,27 +214,6 @@ class TestDrains:
         assert await between.settle(late, OutcomeKind.COMPLETED, attempt=1)
 
 
-class TestLongestRunning:
-    async def test_the_longest_set_timeout_of_each_shard(self, world: World, executor: Executor) -> None:
-        for shard, seconds in [(0, 5), (0, 250), (0, 7), (1, 3)]:
-            await world.create(world.id_in(shard), callback_timeout=timedelta(seconds=seconds))
-        await world.create(world.id_in(2))
-        await executor.take()
-        await world.create(world.id_in(0), callback_timeout=timedelta(seconds=299))
-        assert await world.store.longest_running(executor.claims) == {
-            (world.group_id, 0): timedelta(seconds=250),
-            (world.group_id, 1): timedelta(seconds=3),
-        }
-
-    async def test_only_under_the_named_claims(self, world: World, executor: Executor) -> None:
-        await world.create(world.id_in(0), callback_timeout=timedelta(seconds=9))
-        await executor.take()
-        assert await world.store.longest_running(executor.claims[1:]) == {}
-        again = await world.claim(executor.me)
-        assert await world.store.longest_running(again) == {}
-        assert len(await world.store.longest_running(executor.claims)) == 1
-
-
 async def _found(executor: Executor, own_age: timedelta, held: int = 0) -> Swept:
     swept = await executor.sweep(own_age=own_age, held=[held])
     assert swept != NOTHING

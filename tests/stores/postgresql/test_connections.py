@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -221,6 +222,7 @@ async def test_a_migration_goes_by_under_a_running_store(
         (pg.ConnectionDoesNotExistError("connection was closed"), StoreUnavailable),
         (pg.InterfaceError("pool is closing"), StoreUnavailable),
         (pg.InternalClientError("another operation is in progress"), StoreUnavailable),
+        (pg.PostgresIOError("could not read block"), StoreUnavailable),
         (ConnectionRefusedError(), StoreUnavailable),
         (TimeoutError(), StoreUnavailable),
         (pg.UndefinedTableError('relation "timers" does not exist'), SchemaVersionError),
@@ -231,6 +233,20 @@ async def test_a_migration_goes_by_under_a_running_store(
 )
 def test_no_exception_of_the_driver_gets_out(error: Exception, expected: type[Exception]) -> None:
     assert type(translated(error)) is expected
+
+
+async def test_a_database_that_lets_nobody_in_is_unavailable(
+    open_store: OpenStore, postgres_database: str, postgres_server: str
+) -> None:
+    name = urlsplit(postgres_database).path.strip("/")
+    admin = await asyncpg.connect(postgres_server)
+    try:
+        await admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+        with pytest.raises(StoreUnavailable, match="gives no connection"):
+            await open_store().ping()
+    finally:
+        await admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+        await admin.close()
 
 
 async def _is_nobody_waiting(connection: asyncpg.Connection) -> bool:

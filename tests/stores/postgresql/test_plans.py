@@ -135,7 +135,6 @@ async def test_idle_shards_cost_a_few_pages_each(connection: asyncpg.Connection)
         (statements.PURGE_COMPLETED, {"timers_finished", "Tid Scan on timers"}),
         (statements.PURGE_FAILED, {"timers_finished", "Tid Scan on timers"}),
         (statements.SWEEP, {"timers_running", "timer_shards_pkey", "timer_members_pkey", "Tid Scan on timers"}),
-        (statements.LONGEST_RUNNING, {"timers_running"}),
         (statements.CLAIM, {"timer_shards_pkey", "timer_members_pkey", "timer_groups_pkey", "timer_pools_pkey"}),
         (statements.RELEASE, {"timer_shards_pkey", "timer_groups_pkey", "timer_pools_pkey"}),
     ],

@@ -76,19 +76,6 @@ def sweep(
     return Swept(recovered, cancelled)
 
 
-def longest_running(db: MemoryDatabase, claims: Sequence[Claim]) -> dict[tuple[str, int], timedelta]:
-    longest: dict[tuple[str, int], timedelta] = {}
-    for claim in claims:
-        timeouts = [
-            row.callback_timeout
-            for row in db.rows(claim.group_id)
-            if row.state is TimerState.RUNNING and row.shard == claim.shard and row.taken_epoch == claim.epoch
-        ]
-        if known := [timeout for timeout in timeouts if timeout is not None]:
-            longest[claim.group_id, claim.shard] = max(known)
-    return longest
-
-
 def _candidates(
     db: MemoryDatabase, group: TakeGroup, owned: Collection[ShardKey], until: datetime
 ) -> list[tuple[Timer, TakeShard]]:

@@ -170,9 +170,6 @@ class MemoryStore:
     ) -> Swept:
         return await self._commit("sweep", engine.sweep, claims, me, held, own_age, limit=limit)
 
-    async def longest_running(self, claims: Sequence[Claim]) -> dict[tuple[str, int], timedelta]:
-        return await self._commit("longest_running", engine.longest_running, claims)
-
     async def purge(self, group_id: str, completed_for: timedelta, failed_for: timedelta, limit: int) -> int:
         return await self._commit("purge", timer_rows.purge, group_id, completed_for, failed_for, limit)
 

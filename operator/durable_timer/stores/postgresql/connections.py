@@ -47,6 +47,8 @@ progress") is what a call may get on a connection that is just being lost."""
 _AGAIN: Final = (pg.DeadlockDetectedError, pg.SerializationError, pg.InvalidCachedStatementError)
 _AWAY: Final = (
     pg.PostgresConnectionError,
+    pg.PostgresSystemError,
+    pg.PostgresIOError,
     pg.InsufficientResourcesError,
     pg.OperatorInterventionError,
     pg.LockNotAvailableError,
@@ -185,8 +187,7 @@ class Connections:
     async def _once(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         pool = await self._opened()
         end = asyncio.get_running_loop().time() + self._bound
-        async with asyncio.timeout_at(end):
-            connection = await pool.acquire()
+        connection = await _acquired(pool, end)
         try:
             async with asyncio.timeout_at(end):
                 return await work(connection)
@@ -214,6 +215,23 @@ class Connections:
                 reset=_nothing_to_reset,
             )
         return self._pool
+
+
+async def _acquired(pool: Any, end: float) -> Connection:
+    """A connection of the pool, by `end` of the loop's clock.
+
+    Raises:
+        StoreUnavailable: for whatever reason there is none; the server's word for it differs with what it is doing.
+        ConfigError: the URL cannot be used.
+    """
+    try:
+        async with asyncio.timeout_at(end):
+            return await pool.acquire()
+    except DRIVER_ERRORS as error:
+        reason = translated(error)
+        if isinstance(reason, StoreUnavailable | ConfigError):
+            raise reason from error
+        raise StoreUnavailable(f"PostgreSQL gives no connection: {error}") from error
 
 
 async def _nothing_to_reset(_connection: Connection) -> None:

@@ -282,13 +282,6 @@ UNION ALL SELECT NULL, NULL, count(*) FROM cancelled
 """
 """Recovery. The claims are read, not locked: whoever claims later sweeps the same rows, and a row is recovered once."""
 
-LONGEST_RUNNING: Final = """
-SELECT n.group_id, n.shard, max(t.callback_timeout)
-FROM unnest($1::text[], $2::int[], $3::bigint[]) AS n (group_id, shard, epoch)
-JOIN timers t ON t.group_id = n.group_id AND t.shard = n.shard AND t.state = 1 AND t.taken_epoch = n.epoch
-WHERE t.callback_timeout IS NOT NULL GROUP BY n.group_id, n.shard
-"""
-
 
 def _purge(state: int) -> str:
     """Of one state, written out: a parameter would not be known to lie within the partial index."""

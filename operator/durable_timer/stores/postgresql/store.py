@@ -146,9 +146,6 @@ class PostgresStore:
     ) -> Swept:
         return await self._takes.sweep(claims, me, held, own_age, limit)
 
-    async def longest_running(self, claims: Sequence[Claim]) -> dict[tuple[str, int], timedelta]:
-        return await self._takes.longest_running(claims)
-
     async def purge(self, group_id: str, completed_for: timedelta, failed_for: timedelta, limit: int) -> int:
         return await self._takes.purge(group_id, completed_for, failed_for, limit)
 

@@ -23,7 +23,7 @@ _ROUNDS: Final = 2
 
 
 class Takes:
-    """`take_due`, `settle`, `sweep`, `longest_running` and `purge` of `Store`."""
+    """`take_due`, `settle`, `sweep` and `purge` of `Store`."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
@@ -90,11 +90,6 @@ class Takes:
             statements.SWEEP, *claim_columns(claims), me, list(held), own_age, limit
         )
         return Swept({(group_id, shard): count for group_id, shard, count in kept}, cancelled)
-
-    async def longest_running(self, claims: Sequence[Claim]) -> dict[tuple[str, int], timedelta]:
-        """See `Store.longest_running`."""
-        rows = await self._connections.fetch(statements.LONGEST_RUNNING, *claim_columns(claims))
-        return {(group_id, shard): documents.from_micros(longest) for group_id, shard, longest in rows}
 
     async def purge(self, group_id: str, completed_for: timedelta, failed_for: timedelta, limit: int) -> int:
         """See `Store.purge`."""

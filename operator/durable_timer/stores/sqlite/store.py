@@ -181,9 +181,6 @@ class SqliteStore:
             return Swept({}, 0)
         return await self._writer.write_urgently(sweeps.sweep, claims, me, held, own_age, limit)
 
-    async def longest_running(self, claims: Sequence[Claim]) -> dict[tuple[str, int], timedelta]:
-        return await self._readers.read(sweeps.longest_running, claims)
-
     async def purge(self, group_id: str, completed_for: timedelta, failed_for: timedelta, limit: int) -> int:
         return await self._in_pieces(
             limit, lambda piece: self._writer.write(writes.purge, group_id, completed_for, failed_for, piece)

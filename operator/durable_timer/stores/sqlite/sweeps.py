@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from durable_timer.models.ownership import Claim
 from durable_timer.stores.base import Swept
-from durable_timer.stores.sql.documents import drains_from_json, from_micros, instant_to_micros, to_micros
+from durable_timer.stores.sql.documents import drains_from_json, instant_to_micros, to_micros
 from durable_timer.stores.sqlite.statements import delete_rows, json
 from durable_timer.stores.sqlite.transaction import Transaction
 
@@ -98,9 +98,3 @@ def sweep(
     if pending:
         transaction.connection.execute(_RECOVER, (transaction.micros, json(pending)))
     return Swept(recovered, len(cancelled))
-
-
-def longest_running(connection: sqlite3.Connection, claims: Sequence[Claim]) -> dict[tuple[str, int], timedelta]:
-    """See `stores.base.Store.longest_running`."""
-    found = connection.execute(_LONGEST, (json(claims),)).fetchall()
-    return {(group_id, shard): from_micros(timeout) for group_id, shard, timeout in found}
