@@ -210,13 +210,18 @@ class Ownership:
                 self._taking.look_now(owned)
 
     async def _release(self, rows: list[Shard], me: str) -> None:
-        """Hands shards over: no more takes, what is unsent given back, then the claim."""
+        """Hands shards over: no more takes, what is unsent given back, then the claim.
+
+        With no take under way, what runs here and is not held is of a take whose answer was lost: it is recovered now,
+        since the drain that a release leaves behind would have the next owner spare it.
+        """
         if not rows:
             return
         owned = [shard for row in rows if (shard := self._agenda.get(row.key)) is not None]
         for shard in owned:
             shard.releasing = True
         await self.give_back(owned)
+        await self._sweep(owned, timedelta(0))
         if me != self._membership.incarnation:
             return
         jobs = [job for row in rows for job in self._holdings.of_shard(row.key)]
@@ -237,15 +242,16 @@ class Ownership:
         if self._agenda.remove(owned.key) is not None:
             owned.group.owned -= 1
 
-    async def _sweep(self, shards: list[OwnedShard]) -> None:
+    async def _sweep(self, shards: list[OwnedShard], own_age: timedelta | None = None) -> None:
+        """Sweeps until there is nothing more; rows of the claim's own epoch when they are older than `own_age`."""
         if not shards:
             return
         me = self._membership.incarnation
         claims = [Claim(s.key.group_id, s.key.shard, s.epoch) for s in shards]
-        own_age = timedelta(seconds=self._settings.statement_timeout + 1)
+        age = timedelta(seconds=self._settings.statement_timeout + 1) if own_age is None else own_age
         while True:
             async with asyncio.timeout(self._settings.statement_timeout):
-                swept = await self._store.sweep(claims, me, self._holdings.runs(), own_age, SWEEP_LIMIT)
+                swept = await self._store.sweep(claims, me, self._holdings.runs(), age, SWEEP_LIMIT)
             for (group_id, number), count in swept.recovered.items():
                 self._metrics.swept(group_id, count)
                 owned = self._agenda.get(ShardKey(group_id, number))
