@@ -14,6 +14,9 @@ LEFT: Final = 70
 RIGHT: Final = 130
 TOP: Final = 44
 BOTTOM: Final = 46
+SHORT: Final = 10
+"""Letters of a label that fit below a narrow bar."""
+
 INK: Final = "#1f2933"
 GRID: Final = "#d9dee5"
 COLOURS: Final = ("#2563a8", "#c2571a", "#3a7d44", "#7b4b94", "#8a6d1d", "#b3324b")
@@ -68,7 +71,7 @@ def _bars(chart: Bars) -> str:
         tall = max(0.0, y(0.0) - top)
         parts.append(_rect(left, top, room * 0.7, tall, COLOURS[0]))
         parts.append(_text(middle, top - 5, f"{value:,.4g}" if value < 1e4 else f"{value:,.0f}"))
-        parts.append(_text(middle, HEIGHT - BOTTOM + 17, label))
+        parts += [_text(middle, HEIGHT - BOTTOM + 15 * line, word) for line, word in enumerate(_wrapped(label), 1)]
     return "".join(parts)
 
 
@@ -85,9 +88,19 @@ def _lines(chart: Lines) -> str:
         colour = COLOURS[place % len(COLOURS)]
         path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in line)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
+        if len(line) == 1:
+            parts.append(_rect(x(line[0][0]) - 2, y(line[0][1]) - 2, 4, 4, colour))
         parts.append(_rect(WIDTH - RIGHT + 14, TOP + 18 * place, 10, 10, colour))
         parts.append(_text(WIDTH - RIGHT + 30, TOP + 18 * place + 9, name, "start"))
     return "".join(parts)
+
+
+def _wrapped(label: str) -> tuple[str, ...]:
+    """A label in at most two lines."""
+    if len(label) <= SHORT:
+        return (label,)
+    first, _, rest = label.partition(" ")
+    return (first, rest)
 
 
 def _frame(title: str, y_unit: str, x_unit: str, ticks: Sequence[float], y: Callable[[float], float]) -> str:

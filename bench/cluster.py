@@ -21,7 +21,6 @@ from bench.timers import GROUP
 from bench.tracks import Figures
 from tests.support.process import ServiceProcess
 
-SLOW_SECONDS = 30.0
 _KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
@@ -158,7 +157,7 @@ class Cost:
 
 
 @contextlib.contextmanager
-def running(shape: Shape, url: str, folder: Path, slow_seconds: float = SLOW_SECONDS) -> Iterator[Cluster]:
+def running(shape: Shape, url: str, folder: Path, slow_seconds: float) -> Iterator[Cluster]:
     """Starts a cluster on an empty database, and ends it. The folder is for manifests and logs."""
     with contextlib.ExitStack() as stack:
         receiver = stack.enter_context(receiving(slow_seconds))
@@ -166,6 +165,7 @@ def running(shape: Shape, url: str, folder: Path, slow_seconds: float = SLOW_SEC
         for service in services.values():
             stack.callback(service.kill)
             service.start()
+        for service in services.values():
             service.wait_ready()
         database = _database(url)
         stack.callback(database.close)

@@ -15,6 +15,7 @@ from bench.tracks import Figures
 GIVE_UP = 60.0
 """Seconds without a new callback after which the rest counts as lost."""
 
+POLL = 0.1
 _LEADS = 4
 
 
@@ -70,7 +71,7 @@ def wait_for(cluster: Cluster, track: str, count: int) -> int:
     """Waits until so many have arrived, or none has for a long time, and says how many have."""
     seen, changed = cluster.receiver.count(track), time.monotonic()
     while seen < count and time.monotonic() < changed + GIVE_UP:
-        time.sleep(0.2)
+        time.sleep(POLL)
         now = cluster.receiver.count(track)
         if now != seen:
             seen, changed = now, time.monotonic()
@@ -101,10 +102,10 @@ def lateness_chart(title: str, figures: Figures) -> Bars:
 def rate_chart(cluster: Cluster, title: str, fired: Fired, step: float) -> Lines:
     """Callbacks a second over time."""
     series = cluster.receiver.series(fired.track, step)
-    points = [(at - fired.begun, count / step) for at, count, _, _ in series]
+    points = [(max(0.0, at - fired.begun), count / step) for at, count, _, _ in series]
     return Lines(title, "seconds after the first was due", "callbacks/s", {"callbacks": points})
 
 
 def lateness_line(cluster: Cluster, fired: Fired, step: float = 1.0) -> list[tuple[float, float]]:
     """The p99 of lateness over time: seconds after the first was due, ms."""
-    return [(at - fired.begun, p99) for at, _, _, p99 in cluster.receiver.series(fired.track, step)]
+    return [(max(0.0, at - fired.begun), p99) for at, _, _, p99 in cluster.receiver.series(fired.track, step)]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from bench.charts import Chart
-from bench.cluster import SLOW_SECONDS, Cluster, Shape, running
+from bench.cluster import Cluster, Shape, running
 from bench.sizes import Sizes
 from tests.support.postgres import EmbeddedPostgres, new_database
 
@@ -85,6 +85,15 @@ class Lab:
         self._cluster.receiver.reset()
         return self._cluster
 
+    @contextlib.contextmanager
+    def stopped(self, cluster: Cluster) -> Iterator[None]:
+        """Its executors do not run meanwhile (when thrifty, they do)."""
+        if not self._thrifty:
+            cluster.stop_executors()
+        yield
+        if not self._thrifty:
+            cluster.start_executors()
+
     def _limited(self, shape: Shape) -> Shape:
         if self._max_in_flight is None:
             return shape
@@ -98,4 +107,4 @@ class Lab:
                 url = f"sqlite:///{folder}/timers.db"
             else:
                 url = stack.enter_context(new_database(self._server))
-            yield stack.enter_context(running(shape, url, folder, SLOW_SECONDS))
+            yield stack.enter_context(running(shape, url, folder, self.sizes.slow_seconds))

@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,7 +31,7 @@ class Report:
 
     def add(self, measure: str, outcome: Outcome) -> None:
         self.measures[measure] = outcome.figures
-        self.charts += outcome.charts
+        self.charts += [replace(chart, title=f"{measure}: {chart.title}") for chart in outcome.charts]
         self.save()
 
     def failed(self, measure: str, error: Exception) -> None:
@@ -68,11 +68,21 @@ def new(folder: Path, suite: str, lab: Lab, scale: float) -> Report:
 
 
 def table(figures: Mapping[str, float | int | str]) -> Iterator[str]:
-    """Lines of names and values; a value that goes by several names (`a.b`) stands under the first."""
-    width = max((len(name) for name in figures), default=0)
+    """Lines of names and values; figures named `case/name` stand beside those of the other cases, one line a name."""
+    rows: dict[str, dict[str, str]] = {}
     for name, value in figures.items():
-        shown = value if isinstance(value, str) else f"{value:,}"
-        yield f"  {name:<{width}}  {shown:>14}"
+        case, _, label = name.rpartition("/")
+        rows.setdefault(label, {})[case] = value if isinstance(value, str) else f"{value:,}"
+    cases = list(dict.fromkeys(case for row in rows.values() for case in row if case))
+    name_width = max(map(len, rows), default=0)
+    widths = [max(12, len(case)) for case in cases]
+    if cases:
+        yield f"  {'':<{name_width}}  " + "  ".join(
+            f"{case:>{width}}" for case, width in zip(cases, widths, strict=True)
+        )
+    for name, row in rows.items():
+        cells = [f"{row.get(case, ''):>{width}}" for case, width in zip(cases, widths, strict=True)]
+        yield "  ".join([f"  {name:<{name_width}}", *([f"{row['']:>12}"] if "" in row else cells)]).rstrip()
 
 
 def machine() -> dict[str, object]:

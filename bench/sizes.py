@@ -25,6 +25,9 @@ class Sizes:
     most: int = 10_000_000
     dead: int = 100_000
     slow: int = 10_000
+    slow_seconds: float = 30.0
+    """Until the slow target answers."""
+
     long_seconds: float = 600.0
     rate: int = 1_000
     """Timers a second of a steady load."""

@@ -54,6 +54,7 @@ def kill(lab: Lab) -> Outcome:
     chart = firing.rate_chart(cluster, "Callbacks while an executor is killed", fired, 0.1)
     if not lone:
         cluster.services[victim].start()
+    cluster.services[victim].wait_ready()
     return Outcome({**fired.figures, "killed_at_s": round(killed[0] - fired.begun, 2), **noticed}, (chart,))
 
 

@@ -28,16 +28,17 @@ def costs(lab: Lab) -> Outcome:
     figures: dict[str, float | int | str] = {}
     for name, shape in VARIANTS.items():
         lab.say(f"  {name}")
-        figures |= {f"{name}.{figure}": value for figure, value in _variant(lab, shape).items()}
-    base = float(figures[f"{AS_SHIPPED}.cpu_ms_per_timer"])
+        figures |= {f"{name}/{figure}": value for figure, value in variant(lab, shape).items()}
+    base = float(figures[f"{AS_SHIPPED}/cpu_ms_per_timer"])
     for name in VARIANTS:
-        used = float(figures[f"{name}.cpu_ms_per_timer"])
-        figures[f"{name}.cpu_change_percent"] = round((used / base - 1) * 100, 1) if base else 0.0
-    bars = {name.replace("_", " "): float(figures[f"{name}.cpu_ms_per_timer"]) for name in VARIANTS}
+        used = float(figures[f"{name}/cpu_ms_per_timer"])
+        figures[f"{name}/cpu_change_percent"] = round((used / base - 1) * 100, 1) if base else 0.0
+    bars = {name.replace("_", " "): float(figures[f"{name}/cpu_ms_per_timer"]) for name in VARIANTS}
     return Outcome(figures, (Bars("CPU of the service a timer, at a steady load", "ms", bars),))
 
 
-def _variant(lab: Lab, shape: Shape) -> dict[str, float | int | str]:
+def variant(lab: Lab, shape: Shape) -> dict[str, float | int | str]:
+    """A burst, then a steady load on a cluster of that shape."""
     cluster, sizes = lab.cluster(shape, fresh=True), lab.sizes
     burst = firing.fire(cluster, firing.at_once(sizes.burst), sizes.lead).figures
     after = firing.evenly(sizes.rate, sizes.steady_seconds / 2)

@@ -40,7 +40,7 @@ def _beside_pending(lab: Lab, counts: tuple[int, ...]) -> Outcome:
         _fill_far(lab, cluster, track, there, count)
         there = count
         fired = firing.fire(cluster, firing.evenly(sizes.rate, sizes.steady_seconds), sizes.lead)
-        figures |= {f"{count}.{name}": value for name, value in fired.figures.items()}
+        figures |= {f"{count}/{name}": value for name, value in fired.figures.items()}
         lates[f"{count:,}"] = fired.p99()
         costs[f"{count:,}"] = _cpu(fired.figures)
     few, many = costs.values()
@@ -115,9 +115,9 @@ def executors(lab: Lab) -> Outcome:
         with Sampling(cluster) as sampling:
             burst = firing.fire(cluster, firing.at_once(sizes.burst), sizes.lead)
         steady = firing.fire(cluster, firing.evenly(sizes.rate, sizes.steady_seconds / 2), sizes.lead)
-        figures |= {f"{count}.burst.{name}": value for name, value in burst.figures.items()}
-        figures |= {f"{count}.burst.database_{name}": value for name, value in sampling.shares().items()}
-        figures |= {f"{count}.steady.{name}": value for name, value in steady.figures.items()}
+        figures |= {f"{count}_burst/{name}": value for name, value in burst.figures.items()}
+        figures |= {f"{count}_burst/database {name}": value for name, value in sampling.shares().items()}
+        figures |= {f"{count}_steady/{name}": value for name, value in steady.figures.items()}
         rates[str(count)] = float(burst.figures.get("per_second", 0.0))
         lates[str(count)] = steady.p99()
     return Outcome(

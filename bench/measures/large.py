@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -22,108 +22,123 @@ RETENTION = "1m"
 AHEAD = 15.0
 """How many seconds before they are due timers are created."""
 
-Put = Callable[[str, int, int], None]
-"""Creates timers of a track: from this number, so many."""
+Put = Callable[[str, int, Sequence[datetime]], None]
+"""Creates timers of a track, numbered from the second argument on, in the order of when they are due."""
+
+Found = dict[str, float | int | str]
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What was seen at one time: seconds since the first was due, memory, what the database tells of its table."""
+    """What was seen at one time: seconds since the first was created, memory, what the database tells of its table."""
 
     at: float
     memory_mib: dict[str, float]
     table: dict[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Long:
+    """What came of a load that goes on for long."""
+
+    figures: Found
+    charts: tuple[Lines, Lines]
+
+    def p99(self) -> float:
+        """Of the lateness, in ms."""
+        return float(self.figures.get("late_p99_ms", float("nan")))
+
+
 def endurance(lab: Lab) -> Outcome:
     """A rate near the burst's, its rows written by the database, with a retention that keeps purge and vacuum busy."""
     cluster, sizes = lab.cluster(Shape(groups=(GroupShape(retention=RETENTION),)), fresh=True), lab.sizes
-    burst = firing.fire(cluster, firing.at_once(sizes.burst), sizes.lead)
-    rate = max(1, int(float(burst.figures.get("per_second", 0.0)) * SHARE))
-    begin = datetime.now(UTC) + timedelta(seconds=_ahead(lab) + 1)
-    step = timedelta(seconds=1) / rate
+    burst = firing.fire(cluster, firing.at_once(sizes.burst), sizes.lead).figures.get("per_second", 0.0)
+    rate = max(1, int(burst * SHARE))
 
-    def put(track: str, first: int, count: int) -> None:
-        due = begin + first * step
+    def put(track: str, first: int, dues: Sequence[datetime]) -> None:
+        step = timedelta(seconds=1) / rate
         cluster.database.fill(
-            Fill(track=track, count=count, first=first, due=due, step=step, url=cluster.receiver.url), lambda _: None
+            Fill(track=track, count=len(dues), first=first, due=dues[0], step=step, url=cluster.receiver.url)
         )
 
-    figures, chart, memory = _long(lab, cluster, begin, rate, put)
-    return Outcome({"burst_per_second": burst.figures.get("per_second", 0.0), "rate": rate, **figures}, (chart, memory))
+    long = _long(lab, cluster, rate, sizes.long_seconds, put)
+    return Outcome({"burst_per_second": burst, "rate": rate, **long.figures}, long.charts)
 
 
 def held_open(lab: Lab) -> Outcome:
     """A steady load over REST, a tenth of the time alone, then with a transaction that has read and does not end."""
     cluster, sizes = lab.cluster(fresh=True), lab.sizes
-    alone = firing.fire(cluster, firing.evenly(sizes.rate, sizes.long_seconds / 10), sizes.lead)
-    begin = datetime.now(UTC) + timedelta(seconds=_ahead(lab) + 1)
-    step = timedelta(seconds=1) / sizes.rate
 
-    def put(track: str, first: int, count: int) -> None:
-        dues = [begin + number * step for number in range(first, first + count)]
+    def put(track: str, first: int, dues: Sequence[datetime]) -> None:
         load.send(cluster.bridge, timers.create_batches(track, dues, cluster.receiver.url, first=first), 2)
 
+    lab.say("  alone")
+    alone = _long(lab, cluster, sizes.rate, sizes.long_seconds / 10, put)
+    lab.say("  with the transaction")
     with cluster.database.hold():
-        figures, chart, memory = _long(lab, cluster, begin, sizes.rate, put)
-    ratio = float(figures.get("late_p99_ms", 0.0)) / alone.p99() if alone.p99() else 0.0
-    alone_figures = {f"alone.{name}": value for name, value in alone.figures.items()}
-    return Outcome({**alone_figures, **figures, "p99_ratio": round(ratio, 2)}, (chart, memory))
+        held = _long(lab, cluster, sizes.rate, sizes.long_seconds, put)
+    figures: Found = {f"alone/{name}": value for name, value in alone.figures.items()}
+    figures |= {f"held/{name}": value for name, value in held.figures.items()}
+    return Outcome({**figures, "p99_ratio": round(held.p99() / (alone.p99() or 1.0), 2)}, held.charts)
 
 
-def _long(
-    lab: Lab, cluster: Cluster, begin: datetime, rate: int, put: Put
-) -> tuple[dict[str, float | int | str], Lines, Lines]:
-    track, count = timers.new_track(), int(rate * lab.sizes.long_seconds)
+def _long(lab: Lab, cluster: Cluster, rate: int, seconds: float, put: Put) -> Long:
+    track, count = timers.new_track(), int(rate * seconds)
+    ahead = min(AHEAD, lab.sizes.lead * 2)
+    begin = datetime.now(UTC) + timedelta(seconds=ahead + min(1.0, ahead))
+    step = timedelta(seconds=1) / rate
+
+    def put_until(done: int, until: int) -> None:
+        put(track, done, [begin + number * step for number in range(done, until)])
+
     cost = Cost(cluster)
-    samples = _roll(lab, cluster, begin.timestamp(), rate, lambda first, some: put(track, first, some))
+    samples = _roll(lab, cluster, begin.timestamp() - ahead, rate, seconds, put_until)
     firing.wait_for(cluster, track, count)
-    spent = cost.per_thousand(count)
-    seen = cluster.receiver.summary(track)
-    lost = count - seen["callbacks"] + seen.get("duplicates", 0)
-    length = lab.sizes.long_seconds / 10
-    tenths = [p99 for _, some, _, p99 in cluster.receiver.series(track, length) if some > rate * length / 2]
-    figures: dict[str, float | int | str] = {"expected": count, **seen, "lost": lost, **spent}
-    figures |= {f"late_p99_ms.part_{place}": p99 for place, p99 in enumerate(tenths, 1)}
-    for name in samples[0].memory_mib:
-        figures |= {f"memory_mib.{name}.{when}": sample.memory_mib[name] for when, sample in _ends(samples)}
-    for name in samples[0].table:
-        figures |= {f"table.{name}.{when}": sample.table[name] for when, sample in _ends(samples)}
-    series = cluster.receiver.series(track, max(1.0, lab.sizes.long_seconds / 120))
-    late = [(at - begin.timestamp(), p99) for at, _, _, p99 in series]
+    figures: Found = {"expected": count, **cost.per_thousand(count)}
+    figures |= _seen(cluster, track, count, seconds / 10, rate) | _grown(samples)
+    series = cluster.receiver.series(track, max(1.0, seconds / 120))
+    late = [(max(0.0, at - begin.timestamp()), p99) for at, _, _, p99 in series]
     memory = {name: [(sample.at, sample.memory_mib[name]) for sample in samples] for name in samples[0].memory_mib}
     title = f"{rate:,} timers a second"
-    return (
-        figures,
+    lines = (
         Lines(f"{title}: lateness p99", "seconds", "ms", {"p99": late}),
         Lines(f"{title}: memory", "seconds", "MiB", memory),
     )
+    return Long(figures, lines)
 
 
-def _ends(samples: list[Sample]) -> list[tuple[str, Sample]]:
-    """The first sample is of a process that has just begun; what it has after a fifth of the time is where it should stay."""
-    return [("early", samples[len(samples) // 5]), ("last", samples[-1])]
+def _seen(cluster: Cluster, track: str, count: int, part: float, rate: int) -> Found:
+    """Figures of all, and the p99 of each part of the time; the last one may be cut short and is left out then."""
+    seen = cluster.receiver.summary(track)
+    parts = [p99 for _, some, _, p99 in cluster.receiver.series(track, part) if some > rate * part / 2]
+    lost = count - seen["callbacks"] + seen.get("duplicates", 0)
+    return {**seen, "lost": lost, **{f"late_p99_ms.part_{place}": p99 for place, p99 in enumerate(parts, 1)}}
 
 
-def _roll(lab: Lab, cluster: Cluster, begin: float, rate: int, put: Callable[[int, int], None]) -> list[Sample]:
-    """Creates each second's timers some seconds before they are due, and looks at memory and table now and then."""
-    ahead, seconds = _ahead(lab), lab.sizes.long_seconds
+def _grown(samples: Sequence[Sample]) -> Found:
+    """Memory and table early and last. What processes have after a fifth of the time is where they should stay."""
+    found: Found = {}
+    for when, sample in (("early", samples[len(samples) // 5]), ("last", samples[-1])):
+        found |= {f"memory_mib.{name}.{when}": mib for name, mib in sample.memory_mib.items()}
+        found |= {f"table.{name}.{when}": value for name, value in sample.table.items()}
+    return found
+
+
+def _roll(
+    lab: Lab, cluster: Cluster, begin: float, rate: int, seconds: float, put: Callable[[int, int], None]
+) -> list[Sample]:
+    """Creates, from `begin` on, each second's timers in that second, and looks at memory and table now and then."""
     samples: list[Sample] = []
-    done, total = 0, int(rate * seconds)
-    every = max(1.0, seconds / 60)
+    done, total, every = 0, int(rate * seconds), max(1.0, seconds / 60)
     while done < total:
-        until = min(total, int((time.time() - begin + ahead) * rate))
-        if until > done:
-            put(done, until - done)
-            done = until
         at = time.time() - begin
+        until = min(total, int(at * rate))
+        if until > done:
+            put(done, until)
+            done = until
         if not samples or at >= samples[-1].at + every:
             samples.append(Sample(round(at, 1), cluster.memory_mib(), cluster.database.table()))
             if len(samples) % 6 == 0:
-                lab.say(f"  {max(0.0, at):.0f} of {seconds:.0f} s")
+                lab.say(f"  {at:.0f} of {seconds:.0f} s")
         time.sleep(min(1.0, seconds / 10))
     return samples
-
-
-def _ahead(lab: Lab) -> float:
-    return min(AHEAD, lab.sizes.lead * 2)

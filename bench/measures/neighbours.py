@@ -92,7 +92,7 @@ def listing(lab: Lab) -> Outcome:
     def trouble(lab: Lab, cluster: Cluster, found: Found) -> Iterator[None]:
         _finished(lab, cluster, State.FAILED)
         pages, redrives = ListPages(cluster.bridge, OTHER), Redrives(cluster.bridge, OTHER)
-        with Background() as background:
+        with contextlib.closing(pages), contextlib.closing(redrives), Background() as background:
             background.run(lambda: repeated(background, pages.next))
             background.run(lambda: repeated(background, redrives.next))
             yield
@@ -124,8 +124,8 @@ def _beside(lab: Lab, trouble: Trouble, other: GroupShape | None = None) -> Outc
     found: Found = {}
     with trouble(lab, cluster, found):
         beside = firing.fire(cluster, after, sizes.lead)
-    figures: Found = {f"alone.{name}": value for name, value in alone.figures.items()}
-    figures |= {f"beside.{name}": value for name, value in beside.figures.items()}
+    figures: Found = {f"alone/{name}": value for name, value in alone.figures.items()}
+    figures |= {f"beside/{name}": value for name, value in beside.figures.items()}
     ratio = beside.p99() / alone.p99() if alone.p99() else 0.0
     figures |= {"p99_ratio": round(ratio, 2), **found}
     p99s = {"alone": alone.p99(), "beside it": beside.p99()}
@@ -137,9 +137,8 @@ def _waiting(lab: Lab, cluster: Cluster, count: int, url: str, group: str, timeo
     """Timers that have long been due when the executor starts again."""
     track = timers.new_track()
     due, step = datetime.now(UTC) - AN_AGE, timedelta(microseconds=1)
-    cluster.stop_executors()
-    fill(lab, cluster, Fill(track=track, count=count, due=due, step=step, url=url, group=group, timeout=timeout))
-    cluster.start_executors()
+    with lab.stopped(cluster):
+        fill(lab, cluster, Fill(track=track, count=count, due=due, step=step, url=url, group=group, timeout=timeout))
     return track
 
 
@@ -150,7 +149,6 @@ def _finished(lab: Lab, cluster: Cluster, state: State) -> str:
     rows = Fill(
         track=track, count=lab.sizes.many, due=due, step=step, url=cluster.receiver.url, group=OTHER, state=state
     )
-    cluster.stop_executors()
-    fill(lab, cluster, rows)
-    cluster.start_executors()
+    with lab.stopped(cluster):
+        fill(lab, cluster, rows)
     return track

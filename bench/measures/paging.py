@@ -37,6 +37,9 @@ class Caller:
         found: dict[str, Any] = orjson.loads(said)
         return found
 
+    def close(self) -> None:
+        self._connection.close()
+
     def figures(self, what: str) -> dict[str, float]:
         """How many calls, and how long they took in ms."""
         ranked = sorted(self._took) or [0.0]
@@ -62,6 +65,9 @@ class ListPages:
         self._token = page["nextPageToken"]
         self._listed += len(page["timers"])
 
+    def close(self) -> None:
+        self._caller.close()
+
     def figures(self) -> dict[str, float]:
         return {"listed": self._listed, **self._caller.figures("list")}
 
@@ -82,6 +88,9 @@ class Redrives:
         piece = self._caller.call("POST", self._path, body)
         self._token = piece["nextPageToken"]
         self._redriven += piece["count"]
+
+    def close(self) -> None:
+        self._caller.close()
 
     def figures(self) -> dict[str, float]:
         return {"redriven": self._redriven, **self._caller.figures("redrive")}

@@ -1,0 +1,176 @@
+"""The benchmark still measures: each measure runs at a tiny size, and finds what it is about."""
+
+import math
+import operator
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+import pytest
+
+from bench import __main__ as command
+from bench import report, tools
+from bench.charts import Bars, Lines, svg
+from bench.cluster import GroupShape, Shape
+from bench.lab import Kind, Lab, Outcome
+from bench.measures import costs
+from bench.registry import MEASURES, SUITES, Measure
+from bench.sizes import Sizes
+from bench.tracks import Tracks
+
+TINY = replace(
+    Sizes().scaled(0.001),
+    lead=0.1,
+    steady_seconds=0.1,
+    long_seconds=0.2,
+    slow_seconds=0.2,
+    idle_groups=2,
+    idle_seconds=0.2,
+    rate=200,
+    create_rate=100,
+    many=200,
+    most=200,
+    dead=20,
+    slow=5,
+)
+
+ON_POSTGRESQL = ("held_open",)
+ELSEWHERE = (*ON_POSTGRESQL, "executors", "costs", "pending_most")
+"""Not run on SQLite: what needs a server, what starts many clusters, and one that is another with more rows."""
+
+NAME = operator.attrgetter("name")
+
+WRK = """\
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     3.01ms  641.98us  16.11ms   86.65%
+  Latency Distribution
+     50%    2.90ms
+     75%    3.20ms
+     99%    5.30ms
+  119500 requests in 8.00s, 40.1MB read
+  Non-2xx or 3xx responses: 7
+Requests/sec:  14937.50
+"""
+
+OHA = """\
+  Requests/sec: 12345.6
+  50.00% in 0.0030 sec
+  99.00% in 0.0053 sec
+Status code distribution:
+  [201] 98000 responses
+  [503] 2 responses
+"""
+
+
+@pytest.fixture(scope="module")
+def sqlite_lab() -> Iterator[Lab]:
+    with Lab(Kind.SQLITE, TINY, lambda _: None, thrifty=True) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def postgresql_lab(postgres_server: str) -> Iterator[Lab]:
+    with Lab(Kind.POSTGRESQL, TINY, lambda _: None, server=postgres_server, thrifty=True) as lab:
+        yield lab
+
+
+def check(measure: Measure, outcome: Outcome) -> None:
+    figures = outcome.figures
+    assert figures
+    for name, value in figures.items():
+        assert isinstance(value, str) or (math.isfinite(value) and value >= (-100 if "change" in name else 0)), name
+        if name.rpartition("/")[2] in {"lost", "early"}:
+            assert value == 0, (measure.name, name)
+    ET.fromstring(svg(outcome.charts))  # noqa: S314 - our own
+    assert list(report.table(figures))
+
+
+@pytest.mark.parametrize("measure", [found for found in MEASURES if found.name not in ELSEWHERE], ids=NAME)
+def test_measure_on_sqlite(measure: Measure, sqlite_lab: Lab) -> None:
+    check(measure, measure.run(sqlite_lab))
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("measure", [found for found in MEASURES if found.name in ON_POSTGRESQL], ids=NAME)
+def test_measure_on_postgresql(measure: Measure, postgresql_lab: Lab) -> None:
+    outcome = measure.run(postgresql_lab)
+    check(measure, outcome)
+    assert any("database" in figure for figure in outcome.figures)
+
+
+def test_all_switches_at_once(sqlite_lab: Lab) -> None:
+    shape = Shape(groups=(GroupShape(signing=True),), settings=(("log.level", "error"),), tracing=True, silent=True)
+    figures = costs.variant(sqlite_lab, shape)
+    assert float(figures["burst_per_second"]) > 0
+    assert set(costs.VARIANTS) > {costs.AS_SHIPPED}
+
+
+def test_every_measure_is_of_a_suite_and_has_words() -> None:
+    names = [measure.name for measure in MEASURES]
+    assert len(set(names)) == len(names)
+    assert {measure.suite for measure in MEASURES} == set(SUITES)
+    assert len(command.listed().splitlines()) == len(names)
+    assert [found.name for found in command.chosen("bench", ["idle"], Kind.SQLITE)] == ["idle"]
+    assert "executors" not in [found.name for found in command.chosen("growth", [], Kind.SQLITE)]
+
+
+def test_a_measure_that_fails_is_reported_and_keeps_none_from_running(tmp_path: Path) -> None:
+    def fails(_: Lab) -> Outcome:
+        raise RuntimeError("no")
+
+    def works(_: Lab) -> Outcome:
+        return Outcome({"one": 1, "a/two": 2, "b/two": 3.5}, (Bars("Bars", "s", {"a": 1, "b": 0}),))
+
+    said: list[str] = []
+    lab = Lab(Kind.SQLITE, TINY, said.append)
+    found = report.new(tmp_path / "results", "bench", lab, 0.5)
+    measures = [Measure("fails", "bench", "", fails), Measure("works", "bench", "", works)]
+    assert not command.measure_all(lab, measures, found)
+    saved = orjson.loads(found.json.read_bytes())
+    assert saved["measures"] == {"fails": {"error": "RuntimeError: no"}, "works": {"one": 1, "a/two": 2, "b/two": 3.5}}
+    assert (saved["store"], saved["scale"]) == ("sqlite", 0.5)
+    assert saved["machine"]["cores"] >= 1
+    assert "works: Bars" in found.svg.read_text()
+    assert any(line.split() == ["two", "2", "3.5"] for line in said)
+
+
+def test_the_receiver_tells_what_is_late_early_and_twice() -> None:
+    tracks = Tracks()
+    for number, late in enumerate([0.001, 0.002, -0.5]):
+        tracks.add(1000.0 + number + late, callback("a", number, 1000 + number))
+    tracks.add(1003.0, callback("a", 1, 1001))
+    tracks.add(1000.0, callback("b-c", 0, 1000))
+    summary = tracks.get("a").summary()
+    assert (summary["callbacks"], summary["duplicates"], summary["early"]) == (4, 1, 1)
+    assert summary["late_max_ms"] == pytest.approx(2000)
+    assert [count for _, count, _, _ in tracks.get("a").series(1.0)] == [1, 2, 0, 1]
+    assert len(tracks.get("b-c")) == 1
+    assert tracks.get("none").summary() == {"callbacks": 0}
+
+
+def callback(track: str, number: int, due: int) -> bytes:
+    at = f"1970-01-01T00:{due // 60:02}:{due % 60:02}.000000Z"
+    return orjson.dumps({"groupId": "g", "timerId": f"{track}-{number}", "executeAt": at, "attempt": 1})
+
+
+def test_charts_hold_points_of_one_value_and_none() -> None:
+    drawn = svg(
+        [Bars("none", "s", {}), Bars("zero", "s", {"a <b>": 0.0}), Lines("one", "s", "ms", {"p99": [(1.0, 2.0)]})]
+    )
+    titles = [text.text for text in ET.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text")]  # noqa: S314 - our own
+    assert {"zero", "one"} <= set(titles)
+    assert "none" not in titles
+
+
+@pytest.mark.parametrize(("output", "requests", "refused", "p99"), [(WRK, 119500, 7, 5.3), (OHA, 98002, 2, 5.3)])
+def test_what_other_generators_print_is_understood(output: str, requests: int, refused: int, p99: float) -> None:
+    load = tools.understood(output)
+    assert (load.requests, load.refused, load.p99_ms) == (requests, refused, p99)
+    assert load.per_second > 10_000
+
+
+def test_an_output_without_figures_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match="missing"):
+        tools.understood("nothing")
