@@ -19,6 +19,8 @@ CALL_TIMEOUT: Final = 2.0
 """After this the caller's driver gives up: `StoreUnavailable`, whatever became of the call."""
 LAG: Final = (0.05, 0.45)
 """How much longer answers take for a process that lags."""
+LAGGING: Final = 0.3
+"""How many of its calls that concerns, beside its beats."""
 WORLD: Final = contextvars.Context()
 
 
@@ -115,7 +117,7 @@ class Network:
                 out += self._slowness()
             if random_() < weather.slow:
                 request.back += self._slowness()
-            if self.lagging.get(process.name, 0):
+            if self.lagging.get(process.name, 0) and (name == "beat" or random_() < LAGGING):
                 request.back += self.rng.uniform(*LAG)
             fate = random_()
             request.error_before = fate < weather.error_before

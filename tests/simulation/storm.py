@@ -111,7 +111,7 @@ class Storm:
     def _plan_pause(self) -> None:
         """Begins at an instant, or ends at it; perhaps after a lag."""
         seconds = self.rng.uniform(*self.scenario.weather.pause_span)
-        when = self._when() - self.rng.choice((0.0, seconds))
+        when = self._when() - self.rng.choice((0.0, 0.0, seconds))
         self._at(when - LAG_SECONDS, lambda: self._lag(seconds))
 
     def _lag(self, seconds: float) -> None:

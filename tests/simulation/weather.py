@@ -70,9 +70,7 @@ STORMS: Final = Weather(
     aim=0.7,
     executors=(2, 3, 3, 4),
 )
-NAPS: Final = Weather(
-    name="naps", pauses=20.0, pause_span=(1.9, 3.0), lag=1.0, aim=0.95, late_commit=0.05, executors=(3, 3, 4)
-)
+NAPS: Final = Weather(name="naps", pauses=7.0, pause_span=(2.0, 2.6), lag=1.0, aim=1.0, executors=(3, 3, 4))
 CROWDS: Final = Weather(
     name="crowds",
     kills=3.0,
