@@ -67,6 +67,17 @@ def fire(
     return Fired(track, {"expected": len(after), **seen, "lost": lost, **spent}, first.timestamp())
 
 
+def send(cluster: Cluster, requests: Sequence[bytes], connections: int) -> None:
+    """Sends what must not be refused.
+
+    Raises:
+        RuntimeError: some of it was.
+    """
+    sent = load.send(cluster.bridge, requests, connections)
+    if sent.refused:
+        raise RuntimeError(f"{sent.refused} of {sent.requests} requests were refused")
+
+
 def wait_for(cluster: Cluster, track: str, count: int) -> int:
     """Waits until so many have arrived, or none has for a long time, and says how many have."""
     seen, changed = cluster.receiver.count(track), time.monotonic()
@@ -84,9 +95,7 @@ def _created(cluster: Cluster, after: Sequence[timedelta], lead: float, group: s
         track = timers.new_track()
         first = datetime.now(UTC) + timedelta(seconds=lead * 2**doubled)
         requests = timers.create_batches(track, [first + late for late in after], cluster.receiver.url, group=group)
-        sent = load.send(cluster.bridge, requests, 2)
-        if sent.refused:
-            raise RuntimeError(f"{sent.refused} of {sent.requests} batches were refused")
+        send(cluster, requests, 2)
         if datetime.now(UTC) < first:
             return track, first
         wait_for(cluster, track, len(after))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from itertools import islice
 
-from bench import load, timers, tools
+from bench import firing, load, timers, tools
 from bench.cluster import Cluster, Cost
 from bench.database import State
 from bench.lab import Lab, Outcome
@@ -57,8 +57,7 @@ def cancels(lab: Lab) -> Outcome:
 
 def _prepared(cluster: Cluster, count: int) -> str:
     track = timers.new_track()
-    requests = timers.create_batches(track, [timers.FAR] * count, cluster.receiver.url)
-    load.send(cluster.bridge, requests, BATCH_CONNECTIONS)
+    firing.send(cluster, timers.create_batches(track, [timers.FAR] * count, cluster.receiver.url), BATCH_CONNECTIONS)
     return track
 
 

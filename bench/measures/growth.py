@@ -15,8 +15,11 @@ from bench.database import Fill
 from bench.lab import Lab, Outcome
 from bench.postgresql import Postgresql
 from bench.tracks import Figures
+from tests.support.waiting import eventually_blocking
 
 SETTLE_SECONDS = 5.0
+CLAIMED_WITHIN = 60.0
+SHARDS = 16
 SAMPLE_EVERY = 0.02
 
 
@@ -41,6 +44,7 @@ def _beside_pending(lab: Lab, counts: tuple[int, ...]) -> Outcome:
         there = count
         fired = firing.fire(cluster, firing.evenly(sizes.rate, sizes.steady_seconds), sizes.lead)
         figures |= {f"{count}/{name}": value for name, value in fired.figures.items()}
+        figures[f"{count}/table_bytes"] = cluster.database.table()["bytes"]
         lates[f"{count:,}"] = fired.p99()
         costs[f"{count:,}"] = _cpu(fired.figures)
     few, many = costs.values()
@@ -96,13 +100,17 @@ def idle(lab: Lab) -> Outcome:
     """Claimed shards without a timer: cores in use."""
     groups = tuple(GroupShape(f"idle-{number}") for number in range(lab.sizes.idle_groups))
     cluster = lab.cluster(Shape(groups=groups), fresh=True)
+    eventually_blocking(lambda: _claimed(cluster) == len(groups) * SHARDS, CLAIMED_WITHIN)
     time.sleep(min(SETTLE_SECONDS, lab.sizes.idle_seconds))
     cost = Cost(cluster)
     time.sleep(lab.sizes.idle_seconds)
     cores = cost.cores()
     engine = sum(cores.get(f"cores.{name}", 0.0) for name in (*cluster.executors, "database"))
-    claimed = sum(len(cluster.database.owners(group.name)) for group in groups)
-    return Outcome({"claimed_shards": claimed, **cores, "cores.executor_and_database": round(engine, 4)})
+    return Outcome({"claimed_shards": _claimed(cluster), **cores, "cores.executor_and_database": round(engine, 4)})
+
+
+def _claimed(cluster: Cluster) -> int:
+    return sum(len(cluster.database.owners(group.name)) for group in cluster.shape.groups)
 
 
 def executors(lab: Lab) -> Outcome:

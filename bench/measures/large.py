@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from bench import firing, load, timers
+from bench import firing, timers
 from bench.charts import Lines
 from bench.cluster import Cluster, Cost, GroupShape, Shape
 from bench.database import Fill
@@ -70,7 +70,7 @@ def held_open(lab: Lab) -> Outcome:
     cluster, sizes = lab.cluster(fresh=True), lab.sizes
 
     def put(track: str, first: int, dues: Sequence[datetime]) -> None:
-        load.send(cluster.bridge, timers.create_batches(track, dues, cluster.receiver.url, first=first), 2)
+        firing.send(cluster, timers.create_batches(track, dues, cluster.receiver.url, first=first), 2)
 
     lab.say("  alone")
     alone = _long(lab, cluster, sizes.rate, sizes.long_seconds / 10, put)

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from bench import __main__ as command
-from bench import report, tools
+from bench import report, tools, yardstick
 from bench.charts import Bars, Lines, svg
 from bench.cluster import GroupShape, Shape
 from bench.lab import Kind, Lab, Outcome
@@ -81,7 +81,7 @@ def check(measure: Measure, outcome: Outcome) -> None:
     assert figures
     for name, value in figures.items():
         assert isinstance(value, str) or (math.isfinite(value) and value >= (-100 if "change" in name else 0)), name
-        if name.rpartition("/")[2] in {"lost", "early"}:
+        if name.rpartition("/")[2] in {"lost", "early", "left", "request_refused", "creates_refused"}:
             assert value == 0, (measure.name, name)
     ET.fromstring(svg(outcome.charts))  # noqa: S314 - our own
     assert list(report.table(figures))
@@ -174,3 +174,31 @@ def test_what_other_generators_print_is_understood(output: str, requests: int, r
 def test_an_output_without_figures_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="missing"):
         tools.understood("nothing")
+
+
+LIMITS = """\
+fires, burst
+bulk inserts 110000/s
+callbacks 20000, duplicates 0, early 0, 16400/s since the first was due, late ms p50 500.1 p99 900.0 max 910.2
+fires, steady
+bulk inserts 100000/s
+callbacks 20000, duplicates 0, early 0, 1000/s since the first was due, late ms p50 2.3 p99 4.1 max 7.6
+single creates over REST, 48 connections
+Requests/sec:  15000.00
+"""
+
+
+def test_a_result_is_held_against_the_yardstick(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    limits, result = tmp_path / "limits.txt", tmp_path / "result.json"
+    limits.write_text(LIMITS)
+    burst = {"per_second": 12_300.0, "lost": 0, "early": 0, "duplicates": 0}
+    result.write_bytes(orjson.dumps({"measures": {"burst": burst, "steady": {"late_p99_ms": 10.1}}}))
+    assert yardstick.main(limits, result) == 0
+    result.write_bytes(
+        orjson.dumps({"measures": {"burst": {**burst, "duplicates": 1}, "creates_batch": {"error": "x"}}})
+    )
+    assert yardstick.main(limits, result) == 1
+    missed = [line for line in capsys.readouterr().out.splitlines() if line.endswith("MISSED")]
+    assert [line.split("  ")[0] for line in missed] == ["duplicates in the burst load"]
+    with pytest.raises(ValueError, match="lacks"):
+        yardstick.read_yardstick("nothing")
