@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -106,7 +105,8 @@ class Cluster:
         self.services[name].kill()
 
     def cpu_seconds(self) -> dict[str, float]:
-        """CPU seconds so far by process: the service's, `database`, `receiver`, `load` (this one), `machine` (all of it)."""
+        """CPU seconds so far by process: the service's, `database`, `receiver`, `load` (this one
+        and what it has run), `machine` (all of it)."""
         used = {
             name: self._cpu_of_gone.get(name, 0.0) + (processes.cpu_seconds(pid) if (pid := _pid(service)) else 0.0)
             for name, service in self.services.items()
@@ -115,7 +115,7 @@ class Cluster:
         if server is not None:
             used["database"] = processes.family_cpu_seconds(server)
         used["receiver"] = processes.cpu_seconds(self.receiver.pid)
-        used["load"] = processes.cpu_seconds(os.getpid())
+        used["load"] = processes.own_cpu_seconds() - sum(self._cpu_of_gone.values())
         return used | {"machine": processes.machine_cpu_seconds()}
 
     def memory_mib(self) -> dict[str, float]:
@@ -142,18 +142,24 @@ class Cost:
     def cores(self) -> Figures:
         """Cores in use on average, by process; `others` is what the rest of this machine used."""
         lasted = time.monotonic() - self._begun
-        spent = {name: (cpu - self._cpu.get(name, 0.0)) / lasted for name, cpu in self._cluster.cpu_seconds().items()}
-        others = spent.pop("machine") - sum(spent.values())
-        return {f"cores.{name}": round(cores, 3) for name, cores in {**spent, "others": max(0.0, others)}.items()}
+        spent = self._spent()
+        machine = spent.pop("machine")
+        spent["others"] = max(0.0, machine - sum(spent.values()))
+        return {f"cores.{name}": round(seconds / lasted, 3) for name, seconds in spent.items()}
 
     def per_thousand(self, count: int) -> Figures:
         """CPU seconds for each 1,000 of `count`, by process; memory; cores that others used, which spoil the figures."""
-        now = self._cluster.cpu_seconds()
-        spent = {name: (cpu - self._cpu.get(name, 0.0)) * 1000 / max(1, count) for name, cpu in now.items()}
+        spent = self._spent()
         del spent["machine"]
-        figures: Figures = {f"cpu_s_per_1000.{name}": round(seconds, 4) for name, seconds in spent.items()}
+        figures: Figures = {
+            f"cpu_s_per_1000.{name}": round(cpu * 1000 / max(1, count), 4) for name, cpu in spent.items()
+        }
         figures |= {f"memory_mib.{name}": mib for name, mib in self._cluster.memory_mib().items()}
         return figures | {"others_cores": self.cores()["cores.others"]}
+
+    def _spent(self) -> dict[str, float]:
+        """CPU seconds; those of processes come in ticks of 10 ms, so that a difference of sums may fall below zero."""
+        return {name: max(0.0, cpu - self._cpu.get(name, 0.0)) for name, cpu in self._cluster.cpu_seconds().items()}
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,6 +22,12 @@ def family_cpu_seconds(pid: int) -> float:
     fields = _stat(pid)
     ended = (int(fields[13]) + int(fields[14])) / _TICKS if fields else 0.0
     return ended + cpu_seconds(pid) + sum(cpu_seconds(child) for child in children(pid))
+
+
+def own_cpu_seconds() -> float:
+    """The same of this process and of those that it has started and seen end."""
+    used = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+    return sum(part.ru_utime + part.ru_stime for part in used)
 
 
 def machine_cpu_seconds() -> float:

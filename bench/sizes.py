@@ -28,6 +28,9 @@ class Sizes:
     slow_seconds: float = 30.0
     """Until the slow target answers."""
 
+    purge_within: float = 15.0
+    """Until a purge begins at the latest."""
+
     long_seconds: float = 600.0
     rate: int = 1_000
     """Timers a second of a steady load."""
@@ -38,7 +41,7 @@ class Sizes:
 
     def scaled(self, factor: float) -> Sizes:
         """All but the rates multiplied."""
-        kept = {"rate", "connections", "create_rate"}
+        kept = {"purge_within", "rate", "connections", "create_rate"}
         counts = {
             field.name: type(value)(max(1, value * factor))
             for field in fields(self)

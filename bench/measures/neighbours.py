@@ -6,6 +6,7 @@ Where the trouble is rows, the executor is stopped while they are written, so th
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -107,11 +108,20 @@ def purging(lab: Lab) -> Outcome:
     @contextlib.contextmanager
     def trouble(lab: Lab, cluster: Cluster, found: Found) -> Iterator[None]:
         track = _finished(lab, cluster, State.COMPLETED)
+        begun = _until_fewer(cluster, track, lab.sizes.many, lab.sizes.purge_within)
         yield
         left = cluster.database.count(OTHER, State.COMPLETED, track)
-        found |= {"purged": lab.sizes.many - left, "left_to_purge": left}
+        found |= {"purged": begun - left, "left_to_purge": left}
 
     return _beside(lab, trouble)
+
+
+def _until_fewer(cluster: Cluster, track: str, count: int, within: float) -> int:
+    """Waits until rows begin to go, and says how many there are then."""
+    deadline = time.monotonic() + within
+    while (left := cluster.database.count(OTHER, State.COMPLETED, track)) == count and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return left
 
 
 def _beside(lab: Lab, trouble: Trouble, other: GroupShape | None = None) -> Outcome:

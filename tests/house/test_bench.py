@@ -26,6 +26,7 @@ TINY = replace(
     steady_seconds=0.1,
     long_seconds=0.2,
     slow_seconds=0.2,
+    purge_within=0.0,
     idle_groups=2,
     idle_seconds=0.2,
     rate=200,
