@@ -66,6 +66,8 @@ async def test_a_listener_that_was_cut_off_is_told_to_look_everywhere(
     other = World(world.store, world.open, world.pass_time)
     await other.register()
     await other.store.set_group_state(other.group_id, other.owner, GroupState.DELETED)
+    await world.create(world.id_in(1), delay=NOW)
+    await eventually(lambda: any(1 in shards for _, shards in heard.calls))
     heard.calls.clear()
     await connection.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
