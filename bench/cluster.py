@@ -171,6 +171,7 @@ def running(shape: Shape, url: str, folder: Path, slow_seconds: float) -> Iterat
         for service in services.values():
             stack.callback(service.kill)
             service.start()
+        receiver.wait_ready()
         for service in services.values():
             service.wait_ready()
         database = _database(url)

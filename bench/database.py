@@ -66,7 +66,7 @@ class Database(Protocol):
         """Rows of a track in a state."""
 
     def analyze(self) -> None:
-        """Renews the planner's statistics, and what a scan may skip."""
+        """Renews the planner's statistics, and ends what is still to be done of earlier writes, where it may."""
 
     def owners(self, group: str) -> dict[int, str]:
         """Who owns which shard, by the names of members."""

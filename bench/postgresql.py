@@ -63,6 +63,8 @@ class Postgresql:
 
     def analyze(self) -> None:
         self._do(self._connection.execute("VACUUM ANALYZE timers"))
+        with contextlib.suppress(asyncpg.InsufficientPrivilegeError):
+            self._do(self._connection.execute("CHECKPOINT"))
 
     def owners(self, group: str) -> dict[int, str]:
         rows = self._do(self._connection.fetch(_OWNERS, group))

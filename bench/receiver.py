@@ -29,6 +29,10 @@ class Receiver:
     slow: str
     pid: int
 
+    def wait_ready(self) -> None:
+        """Returns once it answers."""
+        eventually_blocking(lambda: _answers(self))
+
     def reset(self) -> None:
         """Forgets all that has arrived."""
         self._get("/reset")
@@ -56,12 +60,11 @@ class Receiver:
 
 @contextlib.contextmanager
 def receiving(slow_seconds: float) -> Iterator[Receiver]:
-    """Starts a receiver, and ends it."""
+    """Starts a receiver, without waiting for it (`wait_ready`), and ends it."""
     port, slow = free_port(), free_port()
     process = subprocess.Popen([sys.executable, "-m", "bench.sink", HOST, str(port), str(slow), str(slow_seconds)])
     receiver = Receiver(f"http://{HOST}:{port}", f"http://{HOST}:{slow}", process.pid)
     try:
-        eventually_blocking(lambda: _answers(receiver))
         yield receiver
     finally:
         process.terminate()

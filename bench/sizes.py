@@ -10,7 +10,7 @@ class Sizes:
     """Counts of timers and lengths in seconds, as the figures are meant. `scaled` is for trying things out."""
 
     singles: int = 40_000
-    batched: int = 50_000
+    batched: int = 100_000
     cancelled: int = 50_000
     burst: int = 20_000
     steady_seconds: float = 20.0
