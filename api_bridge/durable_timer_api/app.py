@@ -10,6 +10,7 @@ from aiohttp import web
 from durable_timer.clock import Clock, SystemClock
 from durable_timer.metrics import Metrics
 from durable_timer.stores.base import Store
+from durable_timer_api.bodies import Bodies
 from durable_timer_api.groups_cache import GroupsCache
 from durable_timer_api.handlers.changing import Changing
 from durable_timer_api.handlers.creating import Creating
@@ -40,8 +41,14 @@ def build_app(
     clock = clock or SystemClock()
     groups = GroupsCache(stores, settings, clock, metrics)
     service = Service(groups, settings, clock, metrics, liveness or {}, readiness or {})
+    bodies = Bodies()
     handlers = Handlers(
-        Creating(groups, metrics), Changing(groups), Listing(groups), Selecting(groups), Groups(groups), service
+        Creating(groups, bodies, metrics),
+        Changing(groups, bodies),
+        Listing(groups),
+        Selecting(groups, bodies),
+        Groups(groups),
+        service,
     )
     names: dict[web.AbstractRoute, str] = {}
     app = web.Application(middlewares=[build_middleware(names, settings, clock, metrics)])
@@ -55,6 +62,7 @@ def build_app(
         await groups.start()
         yield
         await groups.close()
+        bodies.close()
 
     app.cleanup_ctx.append(lifetime)
     return app

@@ -13,6 +13,9 @@ from durable_timer_api.schemas import Body
 
 B = TypeVar("B", bound=Body)
 
+MEMBERS_MAX: Final = 100
+"""Members of one object of a request, beyond which their errors are not listed one by one; a payload may have more."""
+
 _RULES: Final = {
     "bool_type": "must be true or false",
     "dict_type": "must be an object",
@@ -31,9 +34,22 @@ def read_body(model: type[B], members: Mapping[str, object], *at: str | int) -> 
     try:
         body: B = model.__pydantic_validator__.validate_python(members)
     except ValidationError as error:
+        if error.error_count() > MEMBERS_MAX and (crowded := _crowded(members, at)):
+            return None, crowded
         return None, [_wrong(found, at) for found in error.errors(include_url=False, include_context=True)]
     else:
         return body, []
+
+
+def _crowded(members: Mapping[str, object], at: tuple[str | int, ...]) -> list[Wrong]:
+    if len(members) > MEMBERS_MAX:
+        return [Wrong(f"must have at most {MEMBERS_MAX} members, has {len(members)}", pointer=pointer(*at))]
+    return [
+        wrong
+        for name, value in members.items()
+        if isinstance(value, dict) and name != "payload"
+        for wrong in _crowded(value, (*at, name))
+    ]
 
 
 def _wrong(found: ErrorDetails, at: tuple[str | int, ...]) -> Wrong:

@@ -8,31 +8,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final, NamedTuple, NoReturn
 
 import orjson
 
-from durable_timer.models.limits import JSON_DEPTH_MAX, JSON_INTEGER_MAX, JSON_INTEGER_MIN
+from durable_timer.models.limits import JSON_DEPTH_MAX
+from durable_timer_api.json_limits import JsonCutError, JsonError, may_be_beyond, require_within
 
-_LONG_INTEGER: Final = re.compile(rb"[0-9]{19}")
-_ESCAPED_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_escapes_a_surrogate: Final = re.compile(r"\\u[dD][89a-fA-F]").search
+_LOOSE_END: Final = 16
+"""Characters; where a text is cut in a literal, a number or an escape, it is wrong at most this far before its end."""
+
 _EXACT_FLOAT_MAX: Final = 2.0**53
 _INFINITY: Final = float("inf")
 _skip_blanks: Final = re.compile(r"[ \t\n\r]*").match
-
-
-class JsonError(ValueError):
-    """The text is not the JSON it should be; the message says why."""
-
-
-class JsonLimitError(JsonError):
-    """A value is beyond a limit; `steps` lead to it from where the reading began."""
-
-    def __init__(self, rule: str, steps: tuple[str | int, ...]) -> None:
-        super().__init__(rule)
-        self.rule = rule
-        self.steps = steps
 
 
 class JsonObject(NamedTuple):
@@ -73,43 +63,78 @@ def parse(body: bytes) -> object:
     Raises:
         JsonError: It is not JSON, or breaks one of the rules above.
     """
-    cursor = Cursor(body)
+    cursor = cursor_of(body)
     value = cursor.value()
     cursor.end()
     return value
 
 
+def cursor_of(body: bytes) -> Cursor:
+    """A cursor at a text's beginning.
+
+    Raises:
+        JsonError: It is not UTF-8.
+    """
+    try:
+        return Cursor(body.decode(), escaped=b"\\u" in body)
+    except UnicodeDecodeError as error:
+        raise JsonError(f"the body is not UTF-8 at byte {error.start}") from None
+
+
 class Cursor:
     """Walks through a JSON text. The first use of it is a value, an object or an array; the last is `end`."""
 
-    __slots__ = ("_at", "_guarded", "_text")
+    __slots__ = ("_at", "_base", "_cut", "_escaped", "_text")
 
-    def __init__(self, body: bytes) -> None:
-        try:
-            self._text = body.decode()
-        except UnicodeDecodeError as error:
-            raise JsonError(f"the body is not UTF-8 at byte {error.start}") from None
-        self._guarded = bool(body.count(b"[") + body.count(b"{") > JSON_DEPTH_MAX or _LONG_INTEGER.search(body))
-        if _ESCAPED_SURROGATE.search(body):
-            _refuse_lone_surrogates(body)
-        self._at = _skip_blanks(self._text, 0).end()  # type: ignore[union-attr]
+    def __init__(self, text: str, base: int = 0, *, escaped: bool, cut: bool = False) -> None:
+        self._text = text
+        self._base = base
+        self._escaped = escaped
+        self._cut = cut
+        self._at = _skip_blanks(text, 0).end()  # type: ignore[union-attr]
+
+    @property
+    def at(self) -> int:
+        """How many characters have been read."""
+        return self._at
+
+    def piece(self, size: int) -> Cursor | None:
+        """A cursor over the next `size` characters alone, to read one value with; None when no more are left.
+
+        It raises JsonCutError where the value is longer. `go_on_after` moves behind what it has read.
+        """
+        text, at = self._text, self._at
+        if len(text) - at <= size:
+            return None
+        return Cursor(text[at : at + size], self._base + at, escaped=self._escaped, cut=True)
+
+    def go_on_after(self, piece: Cursor) -> None:
+        """Moves to where the piece's reading ended."""
+        self._at = piece._base + piece._at - self._base
 
     def value(self, *steps: str | int) -> object:
         """Reads the value that stands here; `steps` lead to it, for errors."""
+        begin = self._at
         try:
-            value, self._at = _scan_once(self._text, self._at)
-        except StopIteration:
-            raise self._unexpected() from None
+            value, end = _scan_once(self._text, begin)
+        except StopIteration as stop:
+            raise self._unexpected(stop.value) from None
         except json.JSONDecodeError as error:
-            raise JsonError(f"the body is not JSON: {error.msg} at character {error.pos}") from None
+            raise self._broken_off(error) from None
         except RecursionError:
             raise JsonError(f"the body is nested deeper than {JSON_DEPTH_MAX} levels") from None
         except ValueError as error:
             raise (
                 error if isinstance(error, JsonError) else JsonError("the body has a number that is too long")
             ) from None
-        if self._guarded:
-            _check(value, steps)
+        if self._cut and end == len(self._text):
+            raise JsonCutError
+        if self._escaped:
+            self._refuse_lone_surrogates(begin, end)
+        kind = type(value)
+        if kind is int or ((kind is dict or kind is list) and may_be_beyond(self._text, begin, end)):
+            require_within(value, steps)
+        self._at = end
         return value
 
     def is_at(self, character: str) -> bool:
@@ -156,15 +181,18 @@ class Cursor:
     def end(self) -> None:
         """Nothing may follow."""
         if _skip_blanks(self._text, self._at).end() != len(self._text):  # type: ignore[union-attr]
-            raise JsonError(f"the body is not JSON: something follows its end at character {self._at}")
+            raise JsonError(f"the body is not JSON: something follows its end at character {self._base + self._at}")
 
     def _name(self) -> str:
-        if not self._text.startswith('"', self._at):
-            raise self._unexpected()
+        begin = self._at
+        if not self._text.startswith('"', begin):
+            raise self._unexpected(begin)
         try:
-            name, self._at = _scan_string(self._text, self._at + 1, True)
+            name, self._at = _scan_string(self._text, begin + 1, True)
         except json.JSONDecodeError as error:
-            raise JsonError(f"the body is not JSON: {error.msg} at character {error.pos}") from None
+            raise self._broken_off(error) from None
+        if self._escaped:
+            self._refuse_lone_surrogates(begin, self._at)
         return name
 
     def _more(self, closing: str) -> bool:
@@ -183,33 +211,28 @@ class Cursor:
     def _expect(self, character: str) -> None:
         text, at = self._text, _skip_blanks(self._text, self._at).end()  # type: ignore[union-attr]
         if not text.startswith(character, at):
-            self._at = at
-            raise self._unexpected()
+            raise self._unexpected(at)
         self._at = _skip_blanks(text, at + 1).end()  # type: ignore[union-attr]
 
-    def _unexpected(self) -> JsonError:
-        found = repr(self._text[self._at]) if self._at < len(self._text) else "the end"
-        return JsonError(f"the body is not JSON: unexpected {found} at character {self._at}")
+    def _unexpected(self, at: int) -> JsonError:
+        found = repr(self._text[at]) if at < len(self._text) else "the end"
+        return self._wrong(f"unexpected {found}", at)
 
+    def _broken_off(self, error: json.JSONDecodeError) -> JsonError:
+        if self._cut and error.msg.startswith("Unterminated string"):
+            return JsonCutError()
+        return self._wrong(error.msg, error.pos)
 
-def _refuse_lone_surrogates(body: bytes) -> None:
-    try:
-        orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise JsonError(f"the body is not JSON: {error.msg} at character {error.pos}") from None
+    def _wrong(self, what: str, at: int) -> JsonError:
+        if self._cut and at >= len(self._text) - _LOOSE_END:
+            return JsonCutError()
+        return JsonError(f"the body is not JSON: {what} at character {self._base + at}")
 
-
-def _check(value: object, steps: tuple[str | int, ...], depth: int = 1) -> None:
-    children: Iterable[tuple[str | int, object]]
-    if isinstance(value, dict):
-        children = value.items()
-    elif isinstance(value, list):
-        children = enumerate(value)
-    else:
-        if type(value) is int and not JSON_INTEGER_MIN <= value <= JSON_INTEGER_MAX:
-            raise JsonLimitError("must be a number of at most 64 bits", steps)
-        return
-    if depth > JSON_DEPTH_MAX:
-        raise JsonLimitError(f"must be nested at most {JSON_DEPTH_MAX} levels deep", steps[:-JSON_DEPTH_MAX])
-    for step, child in children:
-        _check(child, (*steps, step), depth + 1)
+    def _refuse_lone_surrogates(self, begin: int, end: int) -> None:
+        if _escapes_a_surrogate(self._text, begin, end) is None:
+            return
+        try:
+            orjson.loads(self._text[begin:end])
+        except orjson.JSONDecodeError as error:
+            at = self._base + begin + error.pos
+            raise JsonError(f"the body is not JSON: {error.msg} at character {at}") from None

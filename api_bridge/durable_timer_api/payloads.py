@@ -11,7 +11,8 @@ import jsonschema_rs
 from durable_timer.models.checks import BYTES_MEDIA_TYPE, JSON_MEDIA_TYPE, is_json_media_type
 from durable_timer.models.group import PayloadSpec
 from durable_timer.planning.fingerprint import JsonPayload
-from durable_timer_api.json_text import JsonError, JsonLimitError, parse
+from durable_timer_api.json_limits import JsonError, JsonLimitError
+from durable_timer_api.json_text import parse
 from durable_timer_api.problems import Wrong, pointer
 
 _SCHEMA_ERRORS_MAX: Final = 32

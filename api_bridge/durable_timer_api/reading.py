@@ -17,6 +17,7 @@ from durable_timer.models.timer import (
     NewTimer,
     RetryPolicy,
     Schedule,
+    Timer,
     TimerChange,
     Unset,
 )
@@ -57,11 +58,23 @@ class Change:
 
     `plain` is all of it but the payload, which is compared with the present one before it is written: `payload` is the
     new one, None to remove it, UNSET to keep it. `content_type` is one that came without a payload, UNSET if none did.
+    `too_far` is what is wrong with its executeAt and its schedule, unless it is the present one.
     """
 
     plain: TimerChange
     payload: Payload | Unset | None
     content_type: str | Unset | None
+    too_far: tuple[Wrong, ...] = ()
+
+    def wrong_for(self, present: Timer) -> list[Wrong]:
+        """What is too far ahead and not what the timer has already."""
+        plain = self.plain
+        return [
+            wrong
+            for wrong in self.too_far
+            if (wrong.pointer != "/executeAt" or plain.execute_at != present.execute_at)
+            and (wrong.pointer != "/schedule" or plain.schedule != present.schedule)
+        ]
 
 
 def new_timer(document: JsonObject, where: Surroundings, *at: str | int) -> NewTimer | list[Wrong]:
@@ -77,11 +90,14 @@ def new_timer(document: JsonObject, where: Surroundings, *at: str | int) -> NewT
     schedule = None if body.schedule is None else _schedule(body.schedule)
     execute_at = body.execute_at
     if execute_at is not None:
-        errors += _near_enough(execute_at, where.now, at)
+        errors += _drivable(execute_at, at)
+        errors += _near_enough(execute_at, where.now, *at, "executeAt")
     elif schedule is not None:
         execute_at = first_occurrence(schedule, where.now)
         if execute_at is None:
             errors.append(Wrong("must have an occurrence after now", pointer(*at, "schedule")))
+        else:
+            errors += _near_enough(execute_at, where.now, *at, "schedule")
     if errors:
         return errors
     return _new_timer(body, schedule, execute_at, payload, where)
@@ -148,15 +164,17 @@ def timer_change(document: JsonObject, timer_id: str, where: Surroundings) -> Ch
         return errors
     given = body.model_fields_set
     if body.execute_at is not None:
-        errors += _near_enough(body.execute_at, where.now, ())
+        errors += _drivable(body.execute_at, ())
+    too_far = _too_far(body, where.now)
     if errors:
-        return errors
+        return errors + too_far
     without_payload = payload is None
     removed = without_payload and "payload_base64" in given
     return Change(
         plain=_plain_change(body, given),
         payload=(None if removed else UNSET) if without_payload else payload,
         content_type=body.content_type if without_payload and not removed and "content_type" in given else UNSET,
+        too_far=tuple(too_far),
     )
 
 
@@ -210,13 +228,24 @@ def _own_group(members: dict[str, object], where: Surroundings, at: tuple[str | 
     return [Wrong("must be the path's group", pointer(*at, "groupId"))]
 
 
-def _near_enough(execute_at: datetime, now: datetime, at: tuple[str | int, ...]) -> list[Wrong]:
+def _drivable(execute_at: datetime, at: tuple[str | int, ...]) -> list[Wrong]:
+    if execute_at != _BEGINNING:
+        return []
+    return [Wrong("must be later than 0001-01-01T00:00:00Z", pointer(*at, "executeAt"))]
+
+
+def _near_enough(execute_at: datetime, now: datetime, *steps: str | int) -> list[Wrong]:
     latest = now + limits.FUTURE_MAX
-    if execute_at == _BEGINNING:
-        return [Wrong("must be later than 0001-01-01T00:00:00Z", pointer(*at, "executeAt"))]
     if execute_at <= latest:
         return []
-    return [Wrong(f"must be at most 100 years ahead, before {format_instant(latest)}", pointer(*at, "executeAt"))]
+    first = "have its first occurrence" if steps[-1] == "schedule" else "be"
+    return [Wrong(f"must {first} at most 100 years ahead, before {format_instant(latest)}", pointer(*steps))]
+
+
+def _too_far(body: TimerChangeBody, now: datetime) -> list[Wrong]:
+    wrong = [] if body.execute_at is None else _near_enough(body.execute_at, now, "executeAt")
+    first = None if body.schedule is None else first_occurrence(_schedule(body.schedule), now)
+    return wrong if first is None else wrong + _near_enough(first, now, "schedule")
 
 
 def _payload(

@@ -67,6 +67,7 @@ WRONG_FIELDS: list[tuple[dict[str, Any], set[str]]] = [
     ({"executeAt": None, "schedule": {"cron": "* * * * *", "missed": "Maybe"}}, {"/schedule/missed"}),
     ({"executeAt": None, "schedule": {"cron": "* * * * *", "startAt": "x"}}, {"/schedule/startAt"}),
     ({"executeAt": None, "schedule": {"cron": "* * * * *", "endAt": "2020-01-01T00:00:00Z"}}, {"/schedule"}),
+    ({"executeAt": None, "schedule": {"cron": "* * * * *", "startAt": "2190-01-01T00:00:00Z"}}, {"/schedule"}),
     (
         {
             "executeAt": None,

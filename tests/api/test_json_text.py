@@ -8,7 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from durable_timer_api.json_fast import read_object
-from durable_timer_api.json_text import Cursor, JsonError, JsonObject, parse
+from durable_timer_api.json_limits import JsonCutError, JsonError
+from durable_timer_api.json_text import JsonObject, cursor_of, parse
 
 VALUES = st.recursive(
     st.none()
@@ -29,7 +30,7 @@ SEPARATORS = st.sampled_from([(",", ":"), (", ", ": "), (" ,", " :"), (",\n", ":
 
 
 def slow(body: bytes) -> JsonObject:
-    cursor = Cursor(body)
+    cursor = cursor_of(body)
     document = cursor.object(("payload",))
     cursor.end()
     return document
@@ -106,6 +107,41 @@ def test_what_is_refused_is_what_a_strict_reader_refuses(body: bytes) -> None:
     else:
         if "Infinity" not in json.dumps(expected):
             assert parse(body) == expected
+
+
+@given(st.lists(VALUES) | st.dictionaries(NAMES, VALUES) | st.text() | st.integers(0, 2**63), st.booleans(), st.data())
+def test_a_value_longer_than_the_piece_it_is_read_from_is_told_from_a_wrong_one(
+    value: object, escaped: bool, data: st.DataObject
+) -> None:
+    text = written(value, (", ", ": "), escaped=escaped).decode()
+    size = data.draw(st.integers(1, len(text)))
+    cursor = cursor_of(f"[{text}, 1]".encode())
+    next(cursor.items())
+    piece = cursor.piece(size)
+    assert piece is not None
+    if size < len(text) or isinstance(value, int):
+        with pytest.raises(JsonCutError):
+            piece.value()
+    whole = cursor.piece(len(text) + 1)
+    assert whole is not None
+    assert whole.value() == value
+    cursor.go_on_after(whole)
+    assert cursor.is_at(",")
+    assert cursor.piece(5) is None
+
+
+def test_what_is_wrong_in_a_piece_is_placed_in_the_whole() -> None:
+    cursor = cursor_of(b'[{"a": 1}, {"a" 1}' + b" " * 100 + b"]")
+    for place, _ in enumerate(cursor.items()):
+        piece = cursor.piece(60)
+        assert piece is not None
+        if place == 0:
+            piece.object()
+            cursor.go_on_after(piece)
+        else:
+            with pytest.raises(JsonError, match="unexpected '1' at character 16"):
+                piece.object()
+            break
 
 
 def test_the_ordinary_case_is_the_fast_one() -> None:

@@ -3,17 +3,20 @@
 import asyncio
 import gzip
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
 import pytest
 
 from durable_timer.models.group import GroupRegistration, TimerGroupSpec
-from durable_timer.models.results import Target
-from durable_timer.models.timer import ManagedBy, Timer, TimerChange
+from durable_timer.models.results import IfExists, Target
+from durable_timer.models.timer import ManagedBy, NewTimer, Schedule, Timer, TimerChange
+from durable_timer.planning.sharding import shard_of
 from durable_timer.stores.base import Store
-from tests.api.support import GROUP, HOOK, LATER, TIMERS, create_body
+from tests.api.support import GROUP, HOOK, LATER, TIMERS, Bridge, create_body
 
+FAR = datetime(2190, 1, 1, tzinfo=UTC)
 JSON = {"Content-Type": "application/json"}
 
 SHAPES: list[dict[str, Any]] = [
@@ -79,6 +82,29 @@ async def test_an_item_of_a_list_can_be_sent_back_and_changes_nothing(any_client
         async with any_client.put(f"{TIMERS}/{timer['id']}", json=timer) as answer:
             assert answer.status == 200, await answer.text()
             assert (await answer.json())["version"] == timer["version"]
+
+
+@pytest.mark.parametrize("schedule", [None, Schedule("* * * * *", start_at=FAR)], ids=["one-shot", "schedule"])
+async def test_a_time_beyond_the_bound_can_be_kept_but_not_given(bridge: Bridge, schedule: Schedule | None) -> None:
+    """A timer may have one: another bridge judged it by another clock."""
+    far = NewTimer(
+        group_id=GROUP, timer_id="a", shard=shard_of("a", 4), callback_url=HOOK, fingerprint=bytes(16),
+        execute_at=FAR, schedule=schedule,
+    )  # fmt: skip
+    await bridge.store.create([far], IfExists.FAIL)
+    async with aiohttp.ClientSession(bridge.url) as client:
+        async with client.get(f"{TIMERS}/a") as answer:
+            text = await answer.text()
+        async with client.put(f"{TIMERS}/a", data=text, headers=JSON) as answer:
+            assert (answer.status, await answer.text()) == (200, text)
+        later = "2191-01-01T00:00:00Z"
+        for field, change in (("/executeAt", later), ("/schedule", {"cron": "* * * * *", "startAt": later})):
+            body = json.loads(text) | {field.removeprefix("/"): change}
+            async with client.put(f"{TIMERS}/a", json=body) as answer:
+                assert answer.status == 400
+                assert [wrong["pointer"] for wrong in (await answer.json())["errors"]] == [field]
+        async with client.put(f"{TIMERS}/b", data=text.replace('"id":"a"', '"id":"b"'), headers=JSON) as answer:
+            assert answer.status == 404
 
 
 async def test_a_payload_comes_back_byte_for_byte(any_client: aiohttp.ClientSession) -> None:

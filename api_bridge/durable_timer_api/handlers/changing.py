@@ -15,12 +15,14 @@ from durable_timer.models.results import DeleteStatus, Refusal, Target, Version,
 from durable_timer.models.timer import UNSET, Timer, TimerChange, Unset
 from durable_timer.planning.fingerprint import JsonPayload
 from durable_timer_api.answers import refusal_problem, timer_response
+from durable_timer_api.batches import LIFTED
+from durable_timer_api.bodies import Bodies
 from durable_timer_api.groups_cache import GroupsCache, ServedGroup
 from durable_timer_api.json_text import parse
 from durable_timer_api.payloads import Payload
 from durable_timer_api.problems import Code, Problem, Wrong, invalid
 from durable_timer_api.reading import Change, Surroundings, timer_change
-from durable_timer_api.requests import choice, if_match, json_object, query
+from durable_timer_api.requests import choice, if_match, query
 
 _DELETE_PARAMETERS: Final = frozenset({"whenRunning"})
 _TRIES: Final = 5
@@ -33,8 +35,9 @@ _Verb = Callable[[str, Sequence[Target]], Awaitable[list[WriteResult]]]
 class Changing:
     """Reads and writes single timers."""
 
-    def __init__(self, groups: GroupsCache) -> None:
+    def __init__(self, groups: GroupsCache, bodies: Bodies) -> None:
         self._groups = groups
+        self._bodies = bodies
 
     async def get(self, request: web.Request) -> web.Response:
         """The operation getTimer."""
@@ -49,14 +52,21 @@ class Changing:
         """The operations putTimer and patchTimer."""
         served, timer_id = await self._addressed(request)
         query(request, ())
-        document = await json_object(request, limits.BODY_MAX_BYTES, "payload")
         group = served.group
         where = Surroundings(group.group_id, group.shards, served.payloads, self._groups.now(served.door))
-        change = timer_change(document, timer_id, where)
+        change = await self._bodies.read(
+            request, limits.BODY_MAX_BYTES, LIFTED, lambda document: timer_change(document, timer_id, where)
+        )
         if isinstance(change, list):
             raise invalid(change)
         target = Target(timer_id, if_match(request))
         await _require_writable(served, target)
+        if change.too_far:
+            present = await _get(served, timer_id)
+            if present is None:
+                raise _refused(Refusal.NOT_FOUND, served, timer_id, None)
+            if wrong := change.wrong_for(present):
+                raise invalid(wrong)
         result = await _update(served, target, change)
         if result.refusal is not None or result.timer is None:
             raise _refused(result.refusal or Refusal.NOT_FOUND, served, timer_id, result.timer)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from http import HTTPStatus
 from typing import Final
 
@@ -13,40 +12,35 @@ from durable_timer.models import limits
 from durable_timer.models.results import CreateResult, CreateStatus, IfExists
 from durable_timer.models.timer import NewTimer
 from durable_timer_api.answers import json_response, timer_response
+from durable_timer_api.batches import LIFTED, Turns, read_batch
+from durable_timer_api.bodies import Bodies, json_bytes
 from durable_timer_api.groups_cache import GroupsCache, ServedGroup
-from durable_timer_api.json_text import Cursor, JsonError, JsonObject
-from durable_timer_api.problems import Code, Problem, Wrong, invalid, pointer
+from durable_timer_api.problems import Code, Problem, invalid
 from durable_timer_api.reading import Surroundings, new_timer
 from durable_timer_api.rendering import render_timer
-from durable_timer_api.requests import (
-    choice,
-    invalid_json,
-    json_bytes,
-    json_object,
-    object_cursor,
-    query,
-    traceparent,
-)
+from durable_timer_api.requests import choice, query, traceparent
 
 _BATCH_PARAMETERS: Final = frozenset({"ifExists"})
-_LIFTED: Final = ("payload",)
-_ITEMS_BETWEEN_PAUSES: Final = 32
-"""Items of a batch dealt with at one go; other requests, and the engine, have their turn in between."""
 
 
 class Creating:
     """Creates timers."""
 
-    def __init__(self, groups: GroupsCache, metrics: Metrics) -> None:
+    def __init__(self, groups: GroupsCache, bodies: Bodies, metrics: Metrics) -> None:
         self._groups = groups
+        self._bodies = bodies
         self._metrics = metrics
 
     async def one(self, request: web.Request) -> web.Response:
         """The operation createTimer."""
         served = await self._groups.get(request.match_info["groupId"])
         if_exists = _if_exists(request)
-        document = await json_object(request, limits.BODY_MAX_BYTES, *_LIFTED)
-        timer = new_timer(document, self._surroundings(served, request))
+        timer = await self._bodies.read(
+            request,
+            limits.BODY_MAX_BYTES,
+            LIFTED,
+            lambda document: new_timer(document, self._surroundings(served, request)),
+        )
         if isinstance(timer, list):
             raise invalid(timer)
         served.require_writable()
@@ -63,18 +57,18 @@ class Creating:
         served = await self._groups.get(request.match_info["groupId"])
         if_exists = _if_exists(request)
         body = await json_bytes(request, limits.BATCH_BODY_MAX_BYTES)
-        items = await _batch_items(body)
-        read = await _read_items(items, self._surroundings(served, request))
+        read = await read_batch(body, self._bodies, self._surroundings(served, request))
         served.require_writable()
         timers = [item for item in read if isinstance(item, NewTimer)]
         results = iter(await served.door.store.create(timers, if_exists) if timers else [])
         answers: list[dict[str, object]] = []
+        turns = Turns()
         for item in read:
             if isinstance(item, NewTimer):
                 answers.append(_item_answer(next(results), if_exists))
             else:
                 answers.append(_problem_answer(invalid(item)))
-            await _pause(len(answers))
+            await turns.after(1)
         self._metrics.created(served.group.group_id, sum(answer["status"] == HTTPStatus.CREATED for answer in answers))
         return json_response({"results": answers})
 
@@ -83,19 +77,6 @@ class Creating:
         return Surroundings(
             group.group_id, group.shards, served.payloads, self._groups.now(served.door), traceparent(request)
         )
-
-
-async def _read_items(items: list[JsonObject | Wrong], where: Surroundings) -> list[NewTimer | list[Wrong]]:
-    read: list[NewTimer | list[Wrong]] = []
-    for index, item in enumerate(items):
-        read.append([item] if isinstance(item, Wrong) else new_timer(item, where, "timers", index))
-        await _pause(len(read))
-    return read
-
-
-async def _pause(done: int) -> None:
-    if done % _ITEMS_BETWEEN_PAUSES == 0:
-        await asyncio.sleep(0)
 
 
 def _item_answer(result: CreateResult, if_exists: IfExists) -> dict[str, object]:
@@ -128,40 +109,3 @@ def _conflict(result: CreateResult, if_exists: IfExists, *, payload: bool = True
         f'timer "{timer.timer_id}" exists with other values',
         timer=render_timer(timer, payload=payload),
     )
-
-
-async def _batch_items(body: bytes) -> list[JsonObject | Wrong]:
-    """The items of `{"timers": […]}`; one that is no object is wrong by itself."""
-    items: list[JsonObject | Wrong] | None = None
-    errors: list[Wrong] = []
-    try:
-        cursor = object_cursor(body)
-        for name in cursor.names():
-            if name == "timers" and cursor.is_at("["):
-                items = await _items(cursor)
-            else:
-                cursor.value(name)
-                rule = "must be an array" if name == "timers" else "is not a known field"
-                errors.append(Wrong(rule, pointer=pointer(name)))
-        cursor.end()
-    except JsonError as error:
-        raise invalid_json(error) from None
-    if items is None and not any(wrong.pointer == "/timers" for wrong in errors):
-        errors.append(Wrong("is required", pointer="/timers"))
-    if items is not None and not 1 <= len(items) <= limits.ITEMS_MAX:
-        errors.append(Wrong(f"must have 1 to {limits.ITEMS_MAX} items, has {len(items)}", pointer="/timers"))
-    if errors or items is None:
-        raise invalid(errors)
-    return items
-
-
-async def _items(cursor: Cursor) -> list[JsonObject | Wrong]:
-    items: list[JsonObject | Wrong] = []
-    for _ in cursor.items():
-        if cursor.is_at("{"):
-            items.append(cursor.object(_LIFTED, "timers", len(items)))
-        else:
-            cursor.value("timers", len(items))
-            items.append(Wrong("must be an object", pointer=pointer("timers", len(items))))
-        await _pause(len(items))
-    return items

@@ -13,12 +13,13 @@ from durable_timer.models.page import Page, Position, TimerFilter
 from durable_timer.models.results import DeleteResult, DeleteStatus, Refusal, Target, Version, WhenRunning
 from durable_timer.models.timer import Timer, TimerState
 from durable_timer_api.answers import json_response, refusal_problem
+from durable_timer_api.bodies import Bodies
 from durable_timer_api.filters import failed_filter, filter_of_body, require_supported
 from durable_timer_api.groups_cache import GroupsCache, ServedGroup
 from durable_timer_api.invalid import read_body
 from durable_timer_api.pages import filter_hash, page_token, read_page_token
 from durable_timer_api.problems import Wrong, invalid
-from durable_timer_api.requests import choice, json_object, query
+from durable_timer_api.requests import choice, query
 from durable_timer_api.schemas import CancelBody, FailedFilterBody, FilterBody, RedriveBody
 
 S = TypeVar("S", CancelBody, RedriveBody)
@@ -31,15 +32,18 @@ _TRIES: Final = 3
 class Selecting:
     """Cancels and redrives many timers."""
 
-    def __init__(self, groups: GroupsCache) -> None:
+    def __init__(self, groups: GroupsCache, bodies: Bodies) -> None:
         self._groups = groups
+        self._bodies = bodies
 
     async def cancel(self, request: web.Request) -> web.Response:
         """The operation cancelTimers."""
         served = await self._groups.get(request.match_info["groupId"])
         found = query(request, _CANCEL_PARAMETERS)
         when_running = choice(found, "whenRunning", WhenRunning, WhenRunning.REFUSE)
-        body = _selection(CancelBody, (await json_object(request, limits.BODY_MAX_BYTES)).members)
+        body = await self._bodies.read(
+            request, limits.BODY_MAX_BYTES, (), lambda document: _selection(CancelBody, document.members)
+        )
         served.require_writable()
         if body.ids is not None:
             targets = [Target(timer_id) for timer_id in body.ids]
@@ -65,7 +69,9 @@ class Selecting:
         """The operation redriveTimers."""
         served = await self._groups.get(request.match_info["groupId"])
         query(request, ())
-        body = _selection(RedriveBody, (await json_object(request, limits.BODY_MAX_BYTES)).members)
+        body = await self._bodies.read(
+            request, limits.BODY_MAX_BYTES, (), lambda document: _selection(RedriveBody, document.members)
+        )
         served.require_writable()
         if body.ids is not None:
             targets = [Target(timer_id) for timer_id in body.ids]
