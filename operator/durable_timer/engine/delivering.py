@@ -24,8 +24,9 @@ from durable_timer.engine.settling import Settler, deferred
 from durable_timer.engine.targets import Targets
 from durable_timer.metrics import Metrics
 from durable_timer.models.outcome import Outcome
-from durable_timer.models.timer import SecretRef
-from durable_timer.planning.answers import Answer, NoAnswer, Retry, classify
+from durable_timer.models.timer import Schedule, SecretRef
+from durable_timer.planning.answers import Answer, NoAnswer, Retry, classify, clip
+from durable_timer.planning.schedule import next_occurrence
 
 REVIEW_EVERY: Final = 0.1
 """Seconds between two looks at waiting targets."""
@@ -38,6 +39,12 @@ UNREADABLE: Final = "SECRET_UNAVAILABLE"
 
 INTERNAL_ERROR: Final = "INTERNAL_ERROR"
 """`lastError` of an attempt that a fault of this program ended."""
+
+UNREADABLE_RETRY: Final = timedelta(seconds=60)
+"""Deferral of a timer that this release cannot deal with: another executor may, or the next release."""
+
+UNREADABLE_ROW: Final = "UNREADABLE_ROW"
+"""Begins the `lastError` of such a timer."""
 
 log = structlog.get_logger(__name__)
 
@@ -83,7 +90,12 @@ class Delivering:
 
     def accept(self, job: Job, store_now: datetime) -> None:
         """Takes a job over: it is sent when it is due, or settled unsent when its starting deadline has passed."""
-        if job.timer.deadline_exceeded:
+        if (fault := job.timer.fault or _schedule_fault(job.timer.schedule, store_now)) is not None:
+            log.error(
+                "a timer cannot be read by this release", group=job.key.group_id, timer=job.timer.timer_id, fault=fault
+            )
+            self._defer(job, UNREADABLE_RETRY, "unreadable", clip(f"{UNREADABLE_ROW}: {fault}"))
+        elif job.timer.deadline_exceeded:
             self._settler.defer(job, deadline_outcome(job.timer, job.group, store_now))
         elif job.timer.remaining > 0:
             self._sequence += 1
@@ -147,7 +159,11 @@ class Delivering:
 
     async def _work(self, job: Job) -> None:
         while True:
-            await self._deliver(job)
+            try:
+                await self._deliver(job)
+            except Exception:  # one timer must not end the delivery of the others
+                log.exception("a timer could not be dealt with", group=job.key.group_id, timer=job.timer.timer_id)
+                self._defer(job, UNREADABLE_RETRY, "fault", INTERNAL_ERROR)
             self._targets.done(job)
             job = self._ready.popleft() if self._ready else await self._next()
 
@@ -238,3 +254,14 @@ class Delivering:
         count = self._in_flight.get(group_id, 0) + change
         self._in_flight[group_id] = count
         self._metrics.in_flight(group_id, count)
+
+
+def _schedule_fault(schedule: Schedule | None, now: datetime) -> str | None:
+    """Why the schedule cannot be gone on with after this run: a zone that this process's database lacks, say."""
+    if schedule is None:
+        return None
+    try:
+        next_occurrence(schedule, now)
+    except (ValueError, KeyError, OSError) as error:
+        return f"{type(error).__name__}: {error}"
+    return None

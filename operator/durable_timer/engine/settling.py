@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -14,7 +15,7 @@ from durable_timer.clock import Clock
 from durable_timer.engine.holdings import Holdings, Job
 from durable_timer.engine.settings import EngineSettings
 from durable_timer.engine.waiting import Backoff, wait_event
-from durable_timer.errors import StoreError
+from durable_timer.errors import SchemaVersionError, StoreUnavailable
 from durable_timer.metrics import Metrics
 from durable_timer.models.outcome import Outcome, OutcomeKind
 from durable_timer.models.ownership import ShardKey
@@ -28,6 +29,9 @@ GATHER: Final = 0.015
 
 ENOUGH: Final = 200
 """Outcomes with which a batch does not wait."""
+
+UNWRITTEN_RETRY: Final = timedelta(seconds=60)
+"""Deferral of a timer whose outcome the store refuses."""
 
 LOOPS: Final = 2
 """Calls under way at once."""
@@ -108,13 +112,32 @@ class Settler:
         try:
             async with asyncio.timeout(self._settings.statement_timeout + 0.5):
                 applied = await self._store.settle([outcome for _, outcome in batch])
-        except (StoreError, TimeoutError) as error:
+        except (StoreUnavailable, SchemaVersionError, TimeoutError) as error:
             log.warning("outcomes wait for the store", outcomes=len(batch), error=str(error) or "timeout")
             return False
+        except Exception as error:  # an outcome that the store cannot take must not keep the others from it
+            log.exception("outcomes were refused", outcomes=len(batch), first=batch[0][1].timer_id, error=str(error))
+            return await self._write_apart(batch)
         for (job, outcome), done in zip(batch, applied, strict=True):
             self._holdings.remove(job)
             if done and outcome.kind is not OutcomeKind.COMPLETED:
                 self._again(job, outcome)
+        self._settled.set()
+        return True
+
+    async def _write_apart(self, batch: list[tuple[Job, Outcome]]) -> bool:
+        """Writes each outcome of a refused batch alone; one that is refused again is put off instead.
+
+        What cannot even be put off is left to the sweep.
+        """
+        if len(batch) > 1:
+            return all([await self._write([item]) for item in batch])
+        job, outcome = batch[0]
+        if outcome.kind is not OutcomeKind.DEFERRED:
+            instead = deferred(job)
+            instead.delay, instead.last_error = UNWRITTEN_RETRY, "INTERNAL_ERROR"
+            return await self._write([(job, instead)])
+        self._holdings.remove(job)
         self._settled.set()
         return True
 

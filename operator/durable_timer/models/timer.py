@@ -211,6 +211,8 @@ class TakenTimer:
     callback_url: str
     first_attempt_age: float | None = None
     deadline_exceeded: bool = False
+    fault: str | None = None
+    """Why this release cannot read the row (another one wrote it); what follows is then left out."""
     callback_method: CallbackMethod | None = None
     callback_format: CallbackFormat | None = None
     content_type: str | None = None

@@ -58,7 +58,7 @@ class Groups:
     async def since(self, since: int | None) -> tuple[list[Group], int]:
         """See `Store.groups`."""
         rows = await self._connections.fetch(statements.GROUPS, -1 if since is None else since)
-        return [CODEC.group(row) for _, *row in rows if row[0] is not None], rows[0][0]
+        return CODEC.groups(row for _, *row in rows if row[0] is not None), rows[0][0]
 
     async def set_state(self, group_id: str, owner: str, state: GroupState) -> Group:
         """See `Store.set_group_state`."""

@@ -5,9 +5,11 @@ Instants are `datetime`s in a row; a store whose driver has other values there g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
+
+import structlog
 
 from durable_timer.models.group import Group, GroupState, spec_from_json
 from durable_timer.models.outcome import OutcomeKind
@@ -69,6 +71,12 @@ SHARD_COLUMNS: Final = ("group_id", "shard", "epoch", "owner", "assigned_to", "p
 
 def _same(value: Any) -> Any:
     return value
+
+
+UNREADABLE: Final = (ValueError, KeyError, TypeError, AttributeError)
+"""What reading a document or a value raises that another release wrote."""
+
+log = structlog.get_logger(__name__)
 
 
 class RowCodec:
@@ -180,7 +188,7 @@ class RowCodec:
             method, format_, content_type, payload, headers, labels, retry_policy,
             callback_timeout, schedule, traceparent, remaining, first_attempt_age, deadline_exceeded,
         ) = row  # fmt: skip
-        return TakenTimer(
+        timer = TakenTimer(
             group_id=group_id,
             timer_id=timer_id,
             shard=shard,
@@ -194,17 +202,28 @@ class RowCodec:
             callback_url=callback_url,
             first_attempt_age=first_attempt_age,
             deadline_exceeded=bool(deadline_exceeded),
-            callback_method=None if method is None else CallbackMethod(method),
-            callback_format=None if format_ is None else CallbackFormat(format_),
             content_type=content_type,
             payload=payload,
-            headers=() if headers is None else documents.headers_from_json(headers),
-            labels=None if labels is None else documents.labels_from_json(labels),
-            retry_policy=None if retry_policy is None else documents.policy_from_json(retry_policy),
-            callback_timeout=None if callback_timeout is None else documents.from_micros(callback_timeout),
-            schedule=None if schedule is None else documents.schedule_from_json(schedule),
             traceparent=traceparent,
         )
+        try:
+            if method is not None:
+                timer.callback_method = CallbackMethod(method)
+            if format_ is not None:
+                timer.callback_format = CallbackFormat(format_)
+            if headers is not None:
+                timer.headers = documents.headers_from_json(headers)
+            if labels is not None:
+                timer.labels = documents.labels_from_json(labels)
+            if retry_policy is not None:
+                timer.retry_policy = documents.policy_from_json(retry_policy)
+            if callback_timeout is not None:
+                timer.callback_timeout = documents.from_micros(callback_timeout)
+            if schedule is not None:
+                timer.schedule = documents.schedule_from_json(schedule)
+        except UNREADABLE as error:
+            timer.fault = f"{type(error).__name__}: {error}"
+        return timer
 
     def group(self, row: Sequence[Any]) -> Group:
         """A group from GROUP_COLUMNS."""
@@ -221,6 +240,16 @@ class RowCodec:
             emptied_at=None if emptied_at is None else self._read(emptied_at),
             change=change,
         )
+
+    def groups(self, rows: Iterable[Sequence[Any]]) -> list[Group]:
+        """Groups from GROUP_COLUMNS; one that this release cannot read is told of and left out, so that the rest goes on."""
+        groups = []
+        for row in rows:
+            try:
+                groups.append(self.group(row))
+            except UNREADABLE as error:
+                log.error("a group's row cannot be read by this release", group=row[0], error=str(error))  # noqa: TRY400
+        return groups
 
 
 def member(row: Sequence[Any]) -> Member:

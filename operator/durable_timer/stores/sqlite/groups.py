@@ -68,7 +68,7 @@ def since(connection: sqlite3.Connection, change: int | None) -> tuple[list[Grou
     found = connection.execute(
         f"SELECT {_GROUP} FROM timer_groups WHERE change > ? ORDER BY change", (-1 if change is None else change,)
     )
-    groups = [CODEC.group(row) for row in found.fetchall()]
+    groups = CODEC.groups(found.fetchall())
     return groups, value(connection, "SELECT value FROM timer_counters WHERE name = 'change'")
 
 
