@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import resource
 import signal
 from contextlib import AsyncExitStack
 from enum import Enum
@@ -21,6 +22,9 @@ from durable_timer.logs import masked
 from durable_timer.stores.base import Store
 from durable_timer_api.app import serve as serve_app
 from durable_timer_api.settings import BridgeSettings
+
+DESCRIPTORS: Final = 65_536
+"""Open files that are asked for where there is no limit."""
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -43,6 +47,7 @@ async def serve(settings: Settings, role: Role, stop: asyncio.Event | None = Non
     Raises:
         ConfigError, ManifestError, StoreError: The process cannot start.
     """
+    _raise_descriptors(2 * settings.engine.slots)
     factory = Factory(settings)
     manifests = factory.manifests()
     stop = stop or asyncio.Event()
@@ -58,6 +63,17 @@ async def serve(settings: Settings, role: Role, stop: asyncio.Event | None = Non
             if executor is not None:
                 group.create_task(executor.run())
         log.info("stopped", role=role.value)
+
+
+def _raise_descriptors(wanted: int) -> None:
+    """Allows as many open files as this process may have: each callback, client and store connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        hard = max(soft, DESCRIPTORS)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    if hard < wanted:
+        log.warning("few open files are allowed (ulimit -n): callbacks may have to wait", allowed=hard, wanted=wanted)
 
 
 async def _stopping(stop: asyncio.Event, executor: Executor | None) -> None:

@@ -132,3 +132,12 @@ async def test_a_fault_of_our_own_costs_one_attempt_and_not_the_engine(rig: Rig)
     await rig.create("b")
     await rig.becomes("b", TimerState.COMPLETED)
     assert executor.healthy()
+
+
+async def test_what_this_machine_lacks_is_not_the_targets_failure(rig: Rig) -> None:
+    rig.targets.by_host["target"] = answering(NoAnswer(SendError.NO_RESOURCES, "Too many open files"), Answer(200))
+    await rig.group()
+    await rig.start()
+    await rig.create("a")
+    row = await rig.becomes("a", TimerState.COMPLETED)
+    assert (row.attempt, len(rig.targets.sent)) == (1, 2)

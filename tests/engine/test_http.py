@@ -1,6 +1,8 @@
 """The HTTP client against a real receiver: what it must and must not do."""
 
 import asyncio
+import os
+import resource
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -137,3 +139,19 @@ async def test_a_retry_after_that_is_no_text_is_none(deliverer: PyreqwestDeliver
     async with server:
         port = server.sockets[0].getsockname()[1]
         assert await deliverer.send(post(f"http://127.0.0.1:{port}/")) == Answer(int(status[:3]))
+
+
+async def test_a_machine_without_descriptors_says_so(deliverer: PyreqwestDeliverer) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    lowest = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        answer = await deliverer.send(post(f"http://127.0.0.1:{port}/"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        server.close()
+    assert isinstance(answer, NoAnswer)
+    assert answer.error is SendError.NO_RESOURCES

@@ -25,7 +25,7 @@ from durable_timer.engine.targets import Targets
 from durable_timer.metrics import Metrics
 from durable_timer.models.outcome import Outcome
 from durable_timer.models.timer import Schedule, SecretRef
-from durable_timer.planning.answers import Answer, NoAnswer, Retry, classify, clip
+from durable_timer.planning.answers import Answer, NoAnswer, Retry, SendError, classify, clip
 from durable_timer.planning.schedule import next_occurrence
 
 REVIEW_EVERY: Final = 0.1
@@ -42,6 +42,12 @@ INTERNAL_ERROR: Final = "INTERNAL_ERROR"
 
 UNREADABLE_RETRY: Final = timedelta(seconds=60)
 """Deferral of a timer that this release cannot deal with: another executor may, or the next release."""
+
+EXHAUSTED_RETRY: Final = timedelta(seconds=1)
+"""Deferral of a timer that this machine has no room to send, before its jitter of ±50 %."""
+
+COMPLAIN_EVERY: Final = 5.0
+"""Seconds between two lines about that."""
 
 UNREADABLE_ROW: Final = "UNREADABLE_ROW"
 """Begins the `lastError` of such a timer."""
@@ -86,6 +92,7 @@ class Delivering:
         self._workers = 0
         self._group: asyncio.TaskGroup | None = None
         self._in_flight: dict[str, int] = {}
+        self._complained_at = float("-inf")
         self.turned_at = clock.monotonic()
 
     def accept(self, job: Job, store_now: datetime) -> None:
@@ -185,6 +192,10 @@ class Delivering:
         sent = self._clock.monotonic()
         span = self._tracer.callback(job.timer.traceparent, job.timer.group_id, job.timer.timer_id)
         answer = await self._send(job, own, span.traceparent)
+        if isinstance(answer, NoAnswer) and answer.error is SendError.NO_RESOURCES:
+            span.end(answer.detail)
+            self._exhausted(job, answer.detail)
+            return
         outcome = self._outcome(job, answer, sent, self._clock.monotonic())
         span.end(outcome.last_error)
         self._settler.put(job, outcome)
@@ -240,6 +251,13 @@ class Delivering:
                 value = secret.decode("utf-8", "replace").strip()
             headers.append((header.name, value))
         return headers
+
+    def _exhausted(self, job: Job, detail: str) -> None:
+        now = self._clock.monotonic()
+        if now - self._complained_at > COMPLAIN_EVERY:
+            self._complained_at = now
+            log.error("callbacks wait: this machine has no room for connections", error=detail)
+        self._defer(job, EXHAUSTED_RETRY * self._rng.uniform(0.5, 1.5), "resources", None)
 
     def _put_off(self, job: Job, seconds: float) -> None:
         self._defer(job, timedelta(seconds=seconds), "target", None)

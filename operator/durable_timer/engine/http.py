@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import re
 import time
@@ -26,6 +27,12 @@ CONNECT_TIMEOUT: Final = 3.0
 
 PINNED: Final = 1024
 """Names whose connections are kept, where names are pinned to their checked address."""
+
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
+"""What this machine lacks, which is no fault of the target's."""
+
+_OURS: Final = re.compile(rf"\(os error ({'|'.join(map(str, sorted(_EXHAUSTED)))})\)")
+"""How the client tells of it."""
 
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -60,7 +67,9 @@ class PyreqwestDeliverer:
         except (PyreqwestError, OSError) as error:
             if self._names is not None:
                 self._names.forget(*_host_and_port(request.url))
-            return NoAnswer(SendError.NO_CONNECTION, _reason(error))
+            reason = _reason(error)
+            ours = _OURS.search(reason) is not None or getattr(error, "errno", None) in _EXHAUSTED
+            return NoAnswer(SendError.NO_RESOURCES if ours else SendError.NO_CONNECTION, reason)
 
     async def close(self) -> None:
         if self._names is not None:

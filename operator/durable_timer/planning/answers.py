@@ -35,6 +35,9 @@ class SendError(StrEnum):
     INVALID_REQUEST = "INVALID_REQUEST"
     """The HTTP client refuses the URL or a header; nothing was sent."""
 
+    NO_RESOURCES = "NO_RESOURCES"
+    """This machine has no file descriptor, port or buffer for a connection; nothing was sent."""
+
     @property
     def final(self) -> bool:
         """Whether another attempt would end the same way."""
