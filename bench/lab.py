@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,9 @@ from bench.charts import Chart
 from bench.cluster import Cluster, Shape, running
 from bench.sizes import Sizes
 from tests.support.postgres import EmbeddedPostgres, new_database
+
+COMPLAINT: Final = re.compile(r"\[(?:warning|error|critical) *\]|\"level\": ?\"(?:warning|error|critical)\"")
+COMPLAINTS_SHOWN: Final = 5
 
 SERVER: Final = "DURABLE_TIMER_BENCH_POSTGRESQL"
 """The variable that names a server to use instead of an embedded one: a URL whose user may create databases."""
@@ -107,4 +111,17 @@ class Lab:
                 url = f"sqlite:///{folder}/timers.db"
             else:
                 url = stack.enter_context(new_database(self._server))
-            yield stack.enter_context(running(shape, url, folder, self.sizes.slow_seconds))
+            cluster = stack.enter_context(running(shape, url, folder, self.sizes.slow_seconds))
+            pids = ", ".join(f"{name} {service.pid}" for name, service in cluster.services.items())
+            self.say(f"  processes: {pids}")
+            yield cluster
+            self._say_complaints(cluster)
+
+    def _say_complaints(self, cluster: Cluster) -> None:
+        """What the processes logged as warnings or worse: a figure may be the consequence."""
+        for name, service in cluster.services.items():
+            lines = [line for line in service.output.splitlines() if COMPLAINT.search(line)]
+            if lines:
+                self.say(f"  {name} logged {len(lines)} warnings or errors, such as:")
+            for line in lines[:COMPLAINTS_SHOWN]:
+                self.say(f"    {line[:200]}")
