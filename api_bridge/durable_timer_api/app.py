@@ -20,7 +20,7 @@ from durable_timer_api.handlers.selecting import Selecting
 from durable_timer_api.handlers.service import Probe, Service
 from durable_timer_api.middleware import build_middleware
 from durable_timer_api.routes import Handlers, operations
-from durable_timer_api.server import ProblemRunner
+from durable_timer_api.server import ProblemRunner, meet_expectation
 from durable_timer_api.settings import BridgeSettings
 
 
@@ -53,10 +53,13 @@ def build_app(
     names: dict[web.AbstractRoute, str] = {}
     app = web.Application(middlewares=[build_middleware(names, settings, clock, metrics)])
     for operation in operations(handlers):
-        route = app.router.add_route(operation.method, operation.path, operation.handler)
+        route = app.router.add_route(
+            operation.method, operation.path, operation.handler, expect_handler=meet_expectation
+        )
         names[route] = operation.name
         if operation.method == "GET":
-            names[app.router.add_route("HEAD", operation.path, operation.handler)] = operation.name
+            head = app.router.add_route("HEAD", operation.path, operation.handler, expect_handler=meet_expectation)
+            names[head] = operation.name
 
     async def lifetime(_: web.Application) -> AsyncIterator[None]:
         await groups.start()
@@ -77,6 +80,7 @@ async def serve(app: web.Application, host: str, port: int, settings: BridgeSett
     """
     runner = ProblemRunner(
         app,
+        head_timeout=settings.request_timeout.total_seconds(),
         access_log=None,
         handle_signals=False,
         keepalive_timeout=settings.keep_alive.total_seconds(),

@@ -141,6 +141,8 @@ class GroupsCache:
                     await self._measure_offset(door)
             except (StoreError, TimeoutError) as error:
                 _log.warning("groups not read", store=door.name, error=str(error) or type(error).__name__)
+            except Exception:  # noqa: BLE001 - the others are to be read, and this one again
+                _log.exception("groups not read", store=door.name)
 
     async def _ask(self) -> None:
         """Reads what changed at every store; those who ask while it is read share the next reading."""
@@ -173,11 +175,17 @@ class GroupsCache:
         for group in groups:
             known = self._groups.get(group.group_id)
             if known is None or group.change > known.group.change or (since is None and group != known.group):
-                self._groups[group.group_id] = ServedGroup(group, door)
+                self._serve(group, door)
         door.change = change if since is None or door.change is None else max(change, door.change)
         door.read_at = max(began, door.read_at or began)
         if since is None:
             door.reread_at = began
+
+    def _serve(self, group: Group, door: StoreDoor) -> None:
+        try:
+            self._groups[group.group_id] = ServedGroup(group, door)
+        except ValueError as error:
+            _log.error("a group cannot be served by this release", group=group.group_id, error=str(error))
 
     async def _measure_offset(self, door: StoreDoor) -> None:
         began = self._clock.monotonic()

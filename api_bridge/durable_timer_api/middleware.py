@@ -74,7 +74,7 @@ def _fault(error: Exception, request: web.Request, request_id: str, seconds: flo
         return Problem(Code.STORE_UNAVAILABLE, "the store cannot be reached; a write may or may not have happened")
     if isinstance(error, TimeoutError):
         return Problem(Code.TIMEOUT, f"not done within {seconds:g} s; a write may or may not have happened")
-    if isinstance(error, web.RequestPayloadError):
+    if isinstance(error, web.RequestPayloadError) or (isinstance(error, ConnectionError) and request.transport is None):
         return Problem(Code.INVALID_JSON, "the body broke off, or is not what its headers say")
     _log.error("request failed", request_id=request_id, path=request.path, exc_info=error)
     return Problem(Code.INTERNAL, "an unexpected fault; the log has it under this request's id")

@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from http import HTTPStatus
+from typing import Any
 from uuid import uuid4
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 
@@ -22,11 +25,19 @@ _log = structlog.get_logger(__name__)
 
 
 class ProblemRunner(web.AppRunner):
-    """Runs an application; requests that cannot be parsed are answered with a problem, and logged in one line."""
+    """Runs an application; requests that cannot be parsed are answered with a problem, and logged in one line.
+
+    `head_timeout` is how many seconds a request may take from its first byte to the end of its headers.
+    """
+
+    def __init__(self, app: web.Application, *, head_timeout: float, **kwargs: Any) -> None:
+        super().__init__(app, **kwargs)
+        self._head_timeout = head_timeout
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         return _Server(
+            self._head_timeout,
             made.request_handler,
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
@@ -34,13 +45,48 @@ class ProblemRunner(web.AppRunner):
         )
 
 
+async def meet_expectation(request: web.Request) -> None:
+    """Tells a client to go on that asks before it sends its body; other expectations are passed over (RFC 9110, 10.1.1)."""
+    if request.version >= HttpVersion11 and request.headers["Expect"].lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
+
+
 class _Server(web.Server):
+    def __init__(self, head_timeout: float, handler: Callable[..., Any], **kwargs: Any) -> None:
+        super().__init__(handler, **kwargs)
+        self._head_timeout = head_timeout
+
     def __call__(self) -> RequestHandler:
-        return _Connection(self, loop=self._loop, **self._kwargs)
+        return _Connection(self._head_timeout, self, loop=self._loop, **self._kwargs)
 
 
 class _Connection(RequestHandler):
-    __slots__ = ()
+    __slots__ = ("_head_late", "_head_timeout")
+
+    def __init__(self, head_timeout: float, server: web.Server, **kwargs: Any) -> None:
+        super().__init__(server, **kwargs)
+        self._head_timeout = head_timeout
+        self._head_late: asyncio.TimerHandle | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Hands on what came in; while a request has begun and not got to its body, a clock runs."""
+        super().data_received(data)
+        waits = self._waiter is not None and not self._waiter.done()
+        if waits and self._head_late is None:
+            self._head_late = self._loop.call_later(self._head_timeout, self.force_close)
+        elif not waits and self._head_late is not None:
+            self._stop_clock()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Ends what belongs to the connection."""
+        self._stop_clock()
+        super().connection_lost(exc)
+
+    def _stop_clock(self) -> None:
+        if self._head_late is not None:
+            self._head_late.cancel()
+            self._head_late = None
 
     def handle_error(
         self,

@@ -1,6 +1,7 @@
 """The bridge's knowledge of groups: as fresh as it says, and asked for once however many ask."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -9,9 +10,11 @@ from durable_timer.errors import StoreUnavailable
 from durable_timer.metrics import Metrics
 from durable_timer.models.group import Group, GroupRegistration, TimerGroupSpec
 from durable_timer.stores.memory import MemoryStore
+from durable_timer_api import groups_cache
 from durable_timer_api.groups_cache import GroupsCache
 from durable_timer_api.problems import Code, Problem
 from durable_timer_api.settings import BridgeSettings
+from tests.support.waiting import eventually
 
 
 class Reading(MemoryStore):
@@ -95,3 +98,38 @@ async def test_a_schema_is_compiled_once_for_each_change(groups: GroupsCache, st
     await store.register("a", paused=True)
     await groups._read_all()
     assert await groups.get("a") is not first
+
+
+async def test_a_group_that_cannot_be_served_leaves_the_others_and_itself_as_they_were(
+    groups: GroupsCache, store: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = await groups.get("a")
+    real = groups_cache.ServedGroup
+
+    def serve(group: Group, door: groups_cache.StoreDoor) -> groups_cache.ServedGroup:
+        if group.group_id == "a":
+            raise ValueError("a schema of a later release")
+        return real(group, door)
+
+    monkeypatch.setattr(groups_cache, "ServedGroup", serve)
+    await store.register("a", paused=True)
+    await store.register("b")
+    await groups._read_all()
+    assert await groups.get("a") is known
+    assert (await groups.get("b")).group.group_id == "b"
+
+
+async def test_no_error_of_a_store_ends_the_reading(store: Reading) -> None:
+    await store.register("a")
+    settings = BridgeSettings(groups_interval=timedelta(milliseconds=10))
+    cache = GroupsCache({"default": store}, settings, SystemClock(), Metrics())
+    await cache.start()
+    try:
+        store.error = ValueError("'Future' is not a valid CallbackFormat")
+        before = store.readings
+        await eventually(lambda: store.readings > before + 2)
+        store.error = None
+        await store.register("b")
+        await eventually(lambda: "b" in cache._groups)
+    finally:
+        await cache.close()

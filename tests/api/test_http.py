@@ -14,7 +14,7 @@ from durable_timer.models.group import GroupRegistration, TimerGroupSpec
 from durable_timer.stores.base import Store
 from durable_timer.stores.memory import MemoryStore
 from durable_timer_api.settings import BridgeSettings
-from tests.api.support import GROUP, TIMERS, create_body, running_bridge
+from tests.api.support import GROUP, TIMERS, Bridge, create_body, running_bridge
 from tests.support.waiting import eventually
 
 JSON = {"Content-Type": "application/json"}
@@ -365,3 +365,60 @@ async def test_a_body_that_breaks_off(client: aiohttp.ClientSession) -> None:
     head = f"POST {TIMERS} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     answer = await exchanged(client, f"{head}5\r\n{{}}zzz\r\nnonsense\r\n".encode())
     assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
+
+
+async def test_a_client_that_goes_away_within_its_body_is_no_fault_of_the_service(
+    bridge: Bridge, client: aiohttp.ClientSession
+) -> None:
+    assert client._base_url is not None
+    _, writer = await asyncio.open_connection(client._base_url.host, client._base_url.port)
+    writer.write(f'POST {TIMERS} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{{"a"'.encode())
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+
+    def counted() -> bytes:
+        lines = bridge.metrics.render().splitlines()
+        return b" ".join(line for line in lines if b"createTimer" in line and b"status=" in line)
+
+    found = await eventually(counted)
+    assert b'status="400"' in found
+    assert b'status="5' not in found
+
+
+async def test_a_head_that_does_not_come_to_its_end_ends_the_connection(store: Store) -> None:
+    settings = BridgeSettings(request_timeout=timedelta(seconds=1), keep_alive=timedelta(seconds=300))
+    async with running_bridge(store, settings) as bridge, aiohttp.ClientSession(bridge.url) as client:
+        port = int(bridge.url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        whole = f"GET {TIMERS} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        for rest in (whole, whole[20:]):
+            writer.write(rest if rest is whole else whole[:20])
+            await writer.drain()
+            if rest is not whole:
+                async with client.get("/livez"):
+                    writer.write(rest)
+            async with asyncio.timeout(5):
+                head = await reader.readuntil(b"\r\n\r\n")
+                assert head.startswith(b"HTTP/1.1 200")
+                length = next(line for line in head.splitlines() if line.lower().startswith(b"content-length:"))
+                await reader.readexactly(int(length.partition(b":")[2]))
+        writer.write(whole[:20])
+        async with asyncio.timeout(10):
+            assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+
+
+@pytest.mark.parametrize("expected", ["100-continue", "foo"])
+async def test_an_expectation_that_is_not_known_is_none(client: aiohttp.ClientSession, expected: str) -> None:
+    raw = f"GET {TIMERS} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: {expected}\r\n\r\n"
+    assert client._base_url is not None
+    reader, writer = await asyncio.open_connection(client._base_url.host, client._base_url.port)
+    writer.write(raw.encode())
+    async with asyncio.timeout(5):
+        answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200" if expected != "foo" else b"HTTP/1.1 200")
+    assert b"X-Request-Id" in answer

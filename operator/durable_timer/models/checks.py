@@ -26,6 +26,8 @@ _URL: Final = re.compile(
     r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?(?:[/?#][!-~]*)?", re.ASCII | re.IGNORECASE
 )
 _PORT_MAX: Final = 65_535
+_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
+_HOST_LABEL_MAX: Final = 63
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _HEADER_VALUE: Final = re.compile(r"(?:[!-~](?:[ \t!-~]*[!-~])?)?", re.ASCII)
 _MEDIA_TYPE: Final = re.compile(
@@ -87,17 +89,26 @@ def _why_no_url(url: str) -> str:
 
 
 def _is_host(host: str) -> bool:
+    """Whether all that read URLs take the host for the same; one that ends in a number is an IPv4 address (WHATWG)."""
     try:
         if host.startswith("["):
             IPv6Address(host[1:-1])
-        else:
-            labels = host.removesuffix(".").split(".")
-            if labels[-1].isdigit():
-                IPv4Address(host)
-            return all(labels)
+            return True
+        labels = host.removesuffix(".").lower().split(".")
+        if _NUMBER.fullmatch(labels[-1]):
+            IPv4Address(host)
+        return all(map(_is_label, labels))
     except ValueError:
         return False
-    return True
+
+
+def _is_label(label: str) -> bool:
+    if not 1 <= len(label) <= _HOST_LABEL_MAX:
+        return False
+    if not label.startswith("xn--"):
+        return True
+    decoded = label[4:].encode().decode("punycode")
+    return not decoded.isascii() and decoded.isprintable()
 
 
 def check_header_name(name: str) -> str:
