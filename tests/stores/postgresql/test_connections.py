@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import time
+import traceback
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from asyncpg import exceptions as pg
 
 from durable_timer.errors import ConfigError, SchemaVersionError, StoreError, StoreFull, StoreUnavailable
+from durable_timer.models.page import Position, TimerFilter
 from durable_timer.models.results import IfExists, Target
 from durable_timer.models.timer import TimerChange, TimerState
 from durable_timer.stores.postgresql.connections import translated
@@ -233,6 +235,25 @@ async def test_a_migration_goes_by_under_a_running_store(
 )
 def test_no_exception_of_the_driver_gets_out(error: Exception, expected: type[Exception]) -> None:
     assert type(translated(error)) is expected
+
+
+async def test_an_error_says_nothing_of_a_rows_values(store: PostgresStore, world: World) -> None:
+    secret = "".join(["top", "secret"])
+    with pytest.raises(StoreError) as failed:
+        await world.create("t", payload=secret.encode(), callback_url=f"http://x/\0{secret}")
+    assert secret not in "".join(traceback.format_exception(failed.value))
+
+
+async def test_a_page_leaves_out_what_this_release_cannot_read(
+    store: PostgresStore, world: World, connection: asyncpg.Connection
+) -> None:
+    for number in range(4):
+        await world.create(f"t{number}")
+    await connection.execute("UPDATE timers SET callback_format = 'Future' WHERE timer_id IN ('t0', 't1')")
+    page = await store.list(world.group_id, TimerFilter(), limit=2, after=None, payloads=True)
+    assert (page.timers, page.end) == ((), Position(None, "t1"))
+    rest = await store.list(world.group_id, TimerFilter(), limit=2, after=page.end, payloads=True)
+    assert [timer.timer_id for timer in rest.timers] == ["t2", "t3"]
 
 
 async def test_a_database_that_lets_nobody_in_is_unavailable(

@@ -85,20 +85,29 @@ def server_settings(options: StoreOptions) -> dict[str, str]:
 
 
 def translated(error: Exception) -> StoreError | ConfigError:
-    """The store's error for a driver's."""
+    """The store's error for a driver's, without the values of rows that a detail or an encoder's message may carry."""
+    said = _said(error)
     if isinstance(error, pg.DiskFullError):
-        return StoreFull(f"PostgreSQL has no room: {error}")
+        return StoreFull(f"PostgreSQL has no room: {said}")
     if isinstance(error, pg.ClientConfigurationError):
-        return ConfigError(f"the store's URL cannot be used: {error}")
+        return ConfigError(f"the store's URL cannot be used: {said}")
     if isinstance(error, pg.UndefinedTableError | pg.UndefinedColumnError):
-        return SchemaVersionError(f"{error}: run `durable-timer migrate`")
+        return SchemaVersionError(f"{said}: run `durable-timer migrate`")
     if isinstance(error, TimeoutError):
         return StoreUnavailable("PostgreSQL did not answer in time")
     if isinstance(error, (OSError, pg.InternalClientError, *_AWAY)) or (
         isinstance(error, pg.InterfaceError) and not isinstance(error, ValueError)
     ):
-        return StoreUnavailable(f"PostgreSQL is unavailable: {error or type(error).__name__}")
-    return StoreError(f"PostgreSQL refused: {error}")
+        return StoreUnavailable(f"PostgreSQL is unavailable: {said}")
+    return StoreError(f"PostgreSQL refused: {said}")
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, ValueError):
+        return "a value that the driver cannot encode"
+    if isinstance(error, pg.PostgresError):
+        return str(error.args[0]) if error.args else type(error).__name__
+    return str(error) or type(error).__name__
 
 
 class Connections:
@@ -159,7 +168,7 @@ class Connections:
                     self._url, timeout=CONNECT_TIMEOUT, server_settings=server_settings(self._options)
                 )
         except DRIVER_ERRORS as error:
-            raise translated(error) from error
+            raise translated(error) from None
 
     async def close(self) -> None:
         """Waits for calls under way, up to five seconds, then cuts what is left. Later calls are refused."""
@@ -182,7 +191,7 @@ class Connections:
                     await asyncio.sleep(random.uniform(0, 0.005 * 2**attempt))  # noqa: S311 (jitter)
             return await self._once(work)
         except DRIVER_ERRORS as error:
-            raise translated(error) from error
+            raise translated(error) from None
 
     async def _once(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         pool = await self._opened()
@@ -230,8 +239,8 @@ async def _acquired(pool: Any, end: float) -> Connection:
     except DRIVER_ERRORS as error:
         reason = translated(error)
         if isinstance(reason, StoreUnavailable | ConfigError):
-            raise reason from error
-        raise StoreUnavailable(f"PostgreSQL gives no connection: {error}") from error
+            raise reason from None
+        raise StoreUnavailable(f"PostgreSQL gives no connection: {_said(error)}") from None
 
 
 async def _nothing_to_reset(_connection: Connection) -> None:

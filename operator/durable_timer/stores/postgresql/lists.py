@@ -8,15 +8,18 @@ import orjson
 import sqlalchemy as sa
 
 from durable_timer.models.page import Counts, ListOrder, Page, Position, TimerFilter
-from durable_timer.models.timer import Timer
 from durable_timer.stores.postgresql import statements
 from durable_timer.stores.postgresql.connections import Connections, Row
 from durable_timer.stores.postgresql.keyed import CODEC
 from durable_timer.stores.postgresql.listing import Listing, compiled
+from durable_timer.stores.sql.rows import TIMER_COLUMNS
 
 EXACT: Final = 10_000
 """Up to here counts are exact."""
 
+_DUE_AT: Final = TIMER_COLUMNS.index("due_at")
+_EXECUTED_AT: Final = TIMER_COLUMNS.index("executed_at")
+_TIMER_ID: Final = TIMER_COLUMNS.index("timer_id")
 _COUNTED: Final = ("pending", "running", "completed", "failed", "due")
 
 
@@ -35,8 +38,8 @@ class Lists:
         if listing.bounded and (found := await self._fetch(listing.boundary())):
             upto = listing.position(found[0])
         rows = await self._fetch(listing.page(limit + 1, upto, payloads=payloads))
-        timers = tuple(CODEC.timer(row) for row in rows[:limit])
-        return Page(timers, _position(timers[-1], where.order) if len(rows) > limit else upto)
+        timers = CODEC.timers(rows[:limit])
+        return Page(timers, _position(rows[limit - 1], where.order) if len(rows) > limit else upto)
 
     async def counts(self, group_id: str) -> Counts:
         """See `Store.counts`. At most 10,000 index entries are read for each figure; above that the planner guesses."""
@@ -53,10 +56,10 @@ class Lists:
         return await self._connections.fetch(text, *values)
 
 
-def _position(timer: Timer, order: ListOrder) -> Position:
-    if order is ListOrder.BY_ID:
-        return Position(None, timer.timer_id)
-    return Position(timer.due_at if order is ListOrder.BY_DUE else timer.executed_at, timer.timer_id)
+def _position(row: Row, order: ListOrder) -> Position:
+    """Where a page ends that ends with this row."""
+    at = None if order is ListOrder.BY_ID else row[_DUE_AT if order is ListOrder.BY_DUE else _EXECUTED_AT]
+    return Position(at, row[_TIMER_ID])
 
 
 def _quoted(text: str) -> str:

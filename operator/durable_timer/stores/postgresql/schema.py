@@ -40,8 +40,8 @@ async def migrate(url: str, options: StoreOptions) -> int:
             return await connection.run_sync(upgrade)
     except sa.exc.DBAPIError as error:
         cause = error.orig.__cause__ if error.orig is not None else None
-        raise translated(cause if isinstance(cause, Exception) else error) from error
+        raise translated(cause if isinstance(cause, Exception) else error) from None
     except DRIVER_ERRORS as error:
-        raise translated(error) from error
+        raise translated(error) from None
     finally:
         await engine.dispose()

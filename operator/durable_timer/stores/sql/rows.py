@@ -138,6 +138,17 @@ class RowCodec:
             executed_at=None if executed_at is None else read(executed_at),
         )
 
+    def timers(self, rows: Iterable[Sequence[Any]]) -> tuple[Timer, ...]:
+        """Timers from TIMER_COLUMNS; one that this release cannot read is told of and left out, so that a page is read."""
+        timers = []
+        for row in rows:
+            try:
+                timers.append(self.timer(row))
+            except UNREADABLE as error:
+                reason = type(error).__name__
+                log.error("a timer's row cannot be read by this release", group=row[0], timer=row[1], error=reason)  # noqa: TRY400
+        return tuple(timers)
+
     def timer_row(self, timer: Timer) -> tuple[Any, ...]:
         """A timer in the order of TIMER_COLUMNS."""
         write = self._write

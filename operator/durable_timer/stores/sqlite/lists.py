@@ -86,7 +86,7 @@ def page(
         *(walk.rows(connection, begin, portion) for walk in walks), key=walks[0].key if walks else None
     )
     found = list(islice(merged, limit + 1))
-    timers = tuple(CODEC.timer(row) for row in found[:limit])
+    timers = CODEC.timers(found[:limit])
     return Page(timers, _position(walks[0], found[limit - 1]) if len(found) > limit else None)
 
 
