@@ -26,15 +26,19 @@ class Creates:
     def __init__(self, store: Store, if_exists: IfExists) -> None:
         self._store = store
         self._if_exists = if_exists
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: deque[tuple[NewTimer, asyncio.Future[CreateResult]]] = deque()
         self._inserts: set[asyncio.Task[None]] = set()
 
     async def create(self, timer: NewTimer) -> CreateResult:
         """Creates one timer; raises what the store's `create` raised for the insert it was part of."""
-        done: asyncio.Future[CreateResult] = asyncio.get_running_loop().create_future()
+        loop = self._loop
+        if loop is None:  # asked for once: that is a call of the system
+            loop = self._loop = asyncio.get_running_loop()
+        done: asyncio.Future[CreateResult] = loop.create_future()
         self._waiting.append((timer, done))
         if len(self._inserts) < _INSERTS_MAX:
-            task = asyncio.create_task(self._insert_all(), name="creates")
+            task = loop.create_task(self._insert_all(), name="creates")
             self._inserts.add(task)
             task.add_done_callback(self._inserts.discard)
         return await done

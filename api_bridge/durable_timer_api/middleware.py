@@ -17,6 +17,7 @@ from durable_timer.clock import Clock
 from durable_timer.errors import StoreFull, StoreUnavailable
 from durable_timer.metrics import Metrics
 from durable_timer_api.answers import problem_response
+from durable_timer_api.deadlines import Deadlines
 from durable_timer_api.problems import Code, Problem
 from durable_timer_api.server import REQUEST_ID
 from durable_timer_api.settings import BridgeSettings
@@ -33,6 +34,7 @@ def build_middleware(
 ) -> Middleware:
     """The one middleware; `names` gives the operation of each route, read when a request comes."""
     seconds = settings.request_timeout.total_seconds()
+    deadlines = Deadlines(seconds)
     prefix = uuid4().hex[:16]
     numbers = count(1)
 
@@ -42,15 +44,21 @@ def build_middleware(
         request_id = request.headers.get(REQUEST_ID)
         if request_id is None or _REQUEST_ID.fullmatch(request_id) is None:
             request_id = f"{prefix}{next(numbers):x}"
+        deadline = deadlines.begin()
         try:
-            async with asyncio.timeout(seconds):
-                response = await handler(request)
+            response = await handler(request)
+        except asyncio.CancelledError:
+            if not deadline.caused_it():
+                raise
+            response = problem_response(_timed_out(seconds), request_id)
         except Problem as problem:
             response = problem_response(problem, request_id)
         except HTTPException as refusal:
             response = problem_response(_routing_problem(refusal), request_id)
         except Exception as error:  # noqa: BLE001 - the last resort: whatever it is, the client gets an answer
             response = problem_response(_fault(error, request, request_id, seconds), request_id)
+        finally:
+            deadlines.end(deadline)
         response.headers[REQUEST_ID] = request_id
         name = names.get(request.match_info.route, _UNKNOWN)
         metrics.request(name, response.status, clock.monotonic() - began)
@@ -66,6 +74,10 @@ def _routing_problem(refusal: HTTPException) -> Problem:
     return Problem(Code.NOT_FOUND, "there is nothing at this path")
 
 
+def _timed_out(seconds: float) -> Problem:
+    return Problem(Code.TIMEOUT, f"not done within {seconds:g} s; a write may or may not have happened")
+
+
 def _fault(error: Exception, request: web.Request, request_id: str, seconds: float) -> Problem:
     if isinstance(error, StoreFull):
         return Problem(Code.STORE_FULL, "the store has no room; nothing was written")
@@ -73,7 +85,7 @@ def _fault(error: Exception, request: web.Request, request_id: str, seconds: flo
         _log.warning("store unavailable", request_id=request_id, path=request.path, error=str(error))
         return Problem(Code.STORE_UNAVAILABLE, "the store cannot be reached; a write may or may not have happened")
     if isinstance(error, TimeoutError):
-        return Problem(Code.TIMEOUT, f"not done within {seconds:g} s; a write may or may not have happened")
+        return _timed_out(seconds)
     if isinstance(error, web.RequestPayloadError) or (isinstance(error, ConnectionError) and request.transport is None):
         return Problem(Code.INVALID_JSON, "the body broke off, or is not what its headers say")
     _log.error("request failed", request_id=request_id, path=request.path, exc_info=error)
