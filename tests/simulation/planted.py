@@ -238,12 +238,19 @@ WEATHER_FOR: Final = {
 """The weather in which each bug shows soonest."""
 
 FOUND: Final = {
+    "beat_of_the_dead": 0,
+    "cancel_ignores_running": 2,
+    "claim_from_the_living": 28,
+    "death_whatever_the_counter": 3,
     "draining_counts_as_living": 0,
     "next_as_a_duration": 0,
+    "no_run_token": 0,
     "no_sweep": 0,
     "recovery_counts_an_attempt": 0,
+    "release_keeps_unsent": 3,
     "sweep_from_the_draining": 0,
     "sweep_of_the_held": 0,
+    "trust_from_the_answer": 10,
     "wake_up_lost": 0,
 }
-"""A seed that finds the bug in its weather, for those that nearly every seed finds. All are in `docs/simulation.md`."""
+"""The seed that found each bug in its weather when this was written; `--survey` finds those of today."""
