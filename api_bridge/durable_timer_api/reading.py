@@ -39,6 +39,7 @@ _AS_THEY_ARE: Final = {
 }  # fmt: skip
 """Fields of a change that mean on the wire what they mean inside."""
 
+_PLAIN_FIELDS: Final = {"id", "group_id", "execute_at", "callback_url", "payload"}
 _NO_RETRIES_OF_ITS_OWN: Final = RetryPolicy()
 
 
@@ -90,8 +91,8 @@ def new_timer(document: JsonObject, where: Surroundings, *at: str | int) -> NewT
     schedule = None if body.schedule is None else _schedule(body.schedule)
     execute_at = body.execute_at
     if execute_at is not None:
-        errors += _drivable(execute_at, at)
-        errors += _near_enough(execute_at, where.now, *at, "executeAt")
+        if execute_at == _BEGINNING or execute_at > where.now + limits.FUTURE_MAX:
+            errors += _drivable(execute_at, at) + _near_enough(execute_at, where.now, *at, "executeAt")
     elif schedule is not None:
         execute_at = first_occurrence(schedule, where.now)
         if execute_at is None:
@@ -100,7 +101,30 @@ def new_timer(document: JsonObject, where: Surroundings, *at: str | int) -> NewT
             errors += _near_enough(execute_at, where.now, *at, "schedule")
     if errors:
         return errors
+    if body.model_fields_set <= _PLAIN_FIELDS:
+        return _plain_timer(body, payload, where)
     return _new_timer(body, schedule, execute_at, payload, where)
+
+
+def _plain_timer(body: NewTimerBody, payload: Payload | None, where: Surroundings) -> NewTimer:
+    """What `_new_timer` makes of the most frequent fields alone, for less."""
+    timer_id = body.id if body.id is not None else str(uuid7())
+    return NewTimer(
+        group_id=where.group_id,
+        timer_id=timer_id,
+        shard=shard_of(timer_id, where.shards),
+        callback_url=body.callback_url,
+        fingerprint=fingerprint(
+            callback_url=body.callback_url,
+            execute_at=body.execute_at,
+            payload=None if payload is None else payload.value,
+            content_type=None if payload is None else payload.content_type,
+        ),
+        execute_at=body.execute_at,
+        content_type=None if payload is None else payload.content_type,
+        payload=None if payload is None else payload.content,
+        traceparent=where.traceparent,
+    )
 
 
 def _new_timer(
@@ -198,9 +222,10 @@ def _plain_change(body: TimerChangeBody, given: set[str]) -> TimerChange:
 
 
 def _one_time(members: dict[str, object], at: tuple[str | int, ...]) -> list[Wrong]:
-    given = [name for name in _TIMES if members.get(name) is not None]
-    if len(given) == 1:
+    get = members.get
+    if (get("executeAt") is not None) + (get("delay") is not None) + (get("schedule") is not None) == 1:
         return []
+    given = [name for name in _TIMES if get(name) is not None]
     if not given:
         return [Wrong("one of executeAt, delay and schedule is required", pointer(*at, "executeAt"))]
     return [Wrong("only one of executeAt, delay and schedule may be given", pointer(*at, name)) for name in given]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from functools import lru_cache
 from typing import Final
 
 import orjson
@@ -12,12 +13,15 @@ from durable_timer.models.durations import format_duration
 from durable_timer.models.instants import format_instant
 from durable_timer.models.timer import RetryPolicy, Schedule, Suspension, Timer, TimerState
 
+_instant: Final = lru_cache(maxsize=256)(format_instant)
+"""Many timers of one insert have the same times."""
+
 _WAITING: Final = frozenset({TimerState.PENDING, TimerState.RUNNING})
 
 
 def render_timer(timer: Timer, *, payload: bool = True) -> dict[str, object]:
     """A timer on the wire; without `payload` in the basic view."""
-    execute_at, created_at = format_instant(timer.execute_at), format_instant(timer.created_at)
+    execute_at, created_at = _instant(timer.execute_at), _instant(timer.created_at)
     answer: dict[str, object] = {
         "id": timer.timer_id,
         "groupId": timer.group_id,
@@ -40,12 +44,12 @@ def render_timer(timer: Timer, *, payload: bool = True) -> dict[str, object]:
         if timer.state not in _WAITING
         else execute_at
         if timer.due_at == timer.execute_at
-        else format_instant(timer.due_at),
+        else _instant(timer.due_at),
         "lastError": timer.last_error,
         "lastStatus": timer.last_status,
         "createdAt": created_at,
-        "updatedAt": created_at if timer.updated_at == timer.created_at else format_instant(timer.updated_at),
-        "executedAt": None if timer.executed_at is None else format_instant(timer.executed_at),
+        "updatedAt": created_at if timer.updated_at == timer.created_at else _instant(timer.updated_at),
+        "executedAt": None if timer.executed_at is None else _instant(timer.executed_at),
         "version": timer.version,
         "headerNames": [header.name for header in timer.headers],
     }
