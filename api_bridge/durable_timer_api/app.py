@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Final
 
 from aiohttp import web
 
@@ -20,8 +21,11 @@ from durable_timer_api.handlers.selecting import Selecting
 from durable_timer_api.handlers.service import Probe, Service
 from durable_timer_api.middleware import build_middleware
 from durable_timer_api.routes import Handlers, operations
-from durable_timer_api.server import ProblemRunner, meet_expectation
+from durable_timer_api.server import Around, ProblemRunner
 from durable_timer_api.settings import BridgeSettings
+
+AROUND: Final[web.AppKey[Around]] = web.AppKey("around")
+"""What every request passes."""
 
 
 def build_app(
@@ -51,14 +55,13 @@ def build_app(
         service,
     )
     names: dict[web.AbstractRoute, str] = {}
-    app = web.Application(middlewares=[build_middleware(names, settings, clock, metrics)])
+    app = web.Application()
+    app[AROUND] = build_middleware(names, settings, clock, metrics)
     for operation in operations(handlers):
-        route = app.router.add_route(
-            operation.method, operation.path, operation.handler, expect_handler=meet_expectation
-        )
+        route = app.router.add_route(operation.method, operation.path, operation.handler)
         names[route] = operation.name
         if operation.method == "GET":
-            head = app.router.add_route("HEAD", operation.path, operation.handler, expect_handler=meet_expectation)
+            head = app.router.add_route("HEAD", operation.path, operation.handler)
             names[head] = operation.name
 
     async def lifetime(_: web.Application) -> AsyncIterator[None]:
@@ -80,6 +83,7 @@ async def serve(app: web.Application, host: str, port: int, settings: BridgeSett
     """
     runner = ProblemRunner(
         app,
+        app[AROUND],
         head_timeout=settings.request_timeout.total_seconds(),
         access_log=None,
         handle_signals=False,

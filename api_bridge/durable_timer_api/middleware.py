@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import structlog
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Handler
 from aiohttp.web_exceptions import HTTPException
 
 from durable_timer.clock import Clock
@@ -19,7 +19,7 @@ from durable_timer.metrics import Metrics
 from durable_timer_api.answers import problem_response
 from durable_timer_api.deadlines import Deadlines
 from durable_timer_api.problems import Code, Problem
-from durable_timer_api.server import REQUEST_ID
+from durable_timer_api.server import REQUEST_ID, Around
 from durable_timer_api.settings import BridgeSettings
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
@@ -31,14 +31,13 @@ _log = structlog.get_logger(__name__)
 
 def build_middleware(
     names: dict[web.AbstractRoute, str], settings: BridgeSettings, clock: Clock, metrics: Metrics
-) -> Middleware:
+) -> Around:
     """The one middleware; `names` gives the operation of each route, read when a request comes."""
     seconds = settings.request_timeout.total_seconds()
     deadlines = Deadlines(seconds)
     prefix = uuid4().hex[:16]
     numbers = count(1)
 
-    @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         began = clock.monotonic()
         request_id = request.headers.get(REQUEST_ID)

@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 from uuid_utils import uuid7
 
 from durable_timer.models import limits
-from durable_timer.models.instants import format_instant
+from durable_timer.models.checks import check_callback_url, check_new_timer_id
+from durable_timer.models.instants import format_instant, parse_instant
 from durable_timer.models.timer import (
     UNSET,
     Header,
@@ -39,7 +40,7 @@ _AS_THEY_ARE: Final = {
 }  # fmt: skip
 """Fields of a change that mean on the wire what they mean inside."""
 
-_PLAIN_FIELDS: Final = {"id", "group_id", "execute_at", "callback_url", "payload"}
+_PLAIN_FIELDS: Final = {"id", "executeAt", "callbackUrl", "payload"}
 _NO_RETRIES_OF_ITS_OWN: Final = RetryPolicy()
 
 
@@ -81,6 +82,10 @@ class Change:
 def new_timer(document: JsonObject, where: Surroundings, *at: str | int) -> NewTimer | list[Wrong]:
     """Reads a create; `at` are the steps from the request's root to the document."""
     members = document.members
+    if members.keys() <= _PLAIN_FIELDS:
+        plain = _plain_timer(document, where)
+        if plain is not None:
+            return plain
     body, errors = read_body(NewTimerBody, members, *at)
     errors += _one_time(members, at) + _own_group(members, where, at)
     payload = _payload(document, where.payloads, at, errors)
@@ -101,28 +106,39 @@ def new_timer(document: JsonObject, where: Surroundings, *at: str | int) -> NewT
             errors += _near_enough(execute_at, where.now, *at, "schedule")
     if errors:
         return errors
-    if body.model_fields_set <= _PLAIN_FIELDS:
-        return _plain_timer(body, payload, where)
     return _new_timer(body, schedule, execute_at, payload, where)
 
 
-def _plain_timer(body: NewTimerBody, payload: Payload | None, where: Surroundings) -> NewTimer:
-    """What `_new_timer` makes of the most frequent fields alone, for less."""
-    timer_id = body.id if body.id is not None else str(uuid7())
+def _plain_timer(document: JsonObject, where: Surroundings) -> NewTimer | None:
+    """What `new_timer` makes of the most frequent fields alone, for half the work; None where anything is wrong."""
+    members = document.members
+    timer_id, url, at = members.get("id"), members.get("callbackUrl"), members.get("executeAt")
+    if not isinstance(url, str) or not isinstance(at, str):
+        return None
+    try:
+        if timer_id is None:
+            timer_id = str(uuid7())
+        elif isinstance(timer_id, str):
+            check_new_timer_id(timer_id)
+        else:
+            return None
+        check_callback_url(url)
+        execute_at = parse_instant(at)
+    except ValueError:
+        return None
+    errors: list[Wrong] = []
+    payload = _payload(document, where.payloads, (), errors)
+    if errors or execute_at == _BEGINNING or execute_at > where.now + limits.FUTURE_MAX:
+        return None
+    value, content = (None, None) if payload is None else (payload.value, payload.content)
     return NewTimer(
         group_id=where.group_id,
         timer_id=timer_id,
         shard=shard_of(timer_id, where.shards),
-        callback_url=body.callback_url,
-        fingerprint=fingerprint(
-            callback_url=body.callback_url,
-            execute_at=body.execute_at,
-            payload=None if payload is None else payload.value,
-            content_type=None if payload is None else payload.content_type,
-        ),
-        execute_at=body.execute_at,
-        content_type=None if payload is None else payload.content_type,
-        payload=None if payload is None else payload.content,
+        callback_url=url,
+        fingerprint=fingerprint(callback_url=url, execute_at=execute_at, payload=value),
+        execute_at=execute_at,
+        payload=content,
         traceparent=where.traceparent,
     )
 

@@ -1,18 +1,20 @@
 """aiohttp's server, answering what is not even HTTP as the contract answers everything else.
 
-`AppRunner._make_server` and `Server._kwargs` are aiohttp's own; there is no other way to its per-connection handler.
+`AppRunner._make_server`, `Server._kwargs` and `Request._match_info` are aiohttp's own; there is no other way to its
+per-connection handler, nor past what `Application._handle` does for applications within applications.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
 
 import structlog
 from aiohttp import HttpVersion11, web
+from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 
@@ -24,28 +26,44 @@ REQUEST_ID = "X-Request-Id"
 _log = structlog.get_logger(__name__)
 
 
+Around = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
+
+
 class ProblemRunner(web.AppRunner):
     """Runs an application; requests that cannot be parsed are answered with a problem, and logged in one line.
 
-    `head_timeout` is how many seconds a request may take from its first byte to the end of its headers.
+    `around` is given each request and the handler of its route. `head_timeout` is how many seconds a request may take
+    from its first byte to the end of its headers.
     """
 
-    def __init__(self, app: web.Application, *, head_timeout: float, **kwargs: Any) -> None:
+    def __init__(self, app: web.Application, around: Around, *, head_timeout: float, **kwargs: Any) -> None:
         super().__init__(app, **kwargs)
+        self._around = around
         self._head_timeout = head_timeout
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        """What the application does with one middleware and no application inside, without looking for either."""
+        app = self.app
+        match_info = await app.router.resolve(request)
+        match_info.add_app(app)
+        match_info.freeze()
+        request._match_info = match_info  # noqa: SLF001 - see the module
+        if request.headers.get("Expect"):
+            await _meet_expectation(request)
+        return await self._around(request, match_info.handler)
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         return _Server(
             self._head_timeout,
-            made.request_handler,
+            self._handle,
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
             **made._kwargs,  # noqa: SLF001 - see the module
         )
 
 
-async def meet_expectation(request: web.Request) -> None:
+async def _meet_expectation(request: web.Request) -> None:
     """Tells a client to go on that asks before it sends its body; other expectations are passed over (RFC 9110, 10.1.1)."""
     if request.version >= HttpVersion11 and request.headers["Expect"].lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")

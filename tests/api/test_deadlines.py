@@ -66,6 +66,6 @@ async def test_a_late_one_that_failed_otherwise_leaves_its_task_as_it_was() -> N
             deadlines.end(deadline)
 
     task = asyncio.create_task(failing())
-    with pytest.raises(ValueError, match="^$"):
+    with pytest.raises(ValueError, match=r"^$"):
         await task
     assert task.cancelling() == 0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 import structlog
@@ -18,6 +19,10 @@ from durable_timer.errors import DurableTimerError
 
 T = TypeVar("T")
 
+_COLLECT_AFTER: Final = (20_000, 20, 20)
+"""Python's collector of cycles looks at what is young each 700 objects, which a few requests under way are: a twentieth
+of the time, to find nothing."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -28,6 +33,7 @@ def run_program(settings: Settings, program: Coroutine[Any, Any, T]) -> T:
     process with exit code 1.
     """
     logs.configure(settings.log.format, settings.log.level)
+    gc.set_threshold(*_COLLECT_AFTER)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(program)
