@@ -11,7 +11,7 @@ from durable_timer.models.timer import NewTimer
 from durable_timer_api.bodies import Bodies, invalid_json, no_object
 from durable_timer_api.invalid import MEMBERS_MAX
 from durable_timer_api.json_limits import JsonError
-from durable_timer_api.json_text import Cursor, cursor_of
+from durable_timer_api.json_text import Cursor
 from durable_timer_api.problems import Wrong, invalid, pointer
 from durable_timer_api.reading import Surroundings, new_timer
 
@@ -43,14 +43,13 @@ class Turns:
             await asyncio.sleep(0)
 
 
-async def read_batch(body: bytes, bodies: Bodies, where: Surroundings) -> list[Item]:
-    """The items of `{"timers": […]}`.
+async def read_batch(cursor: Cursor, bodies: Bodies, where: Surroundings) -> list[Item]:
+    """The items of `{"timers": […]}`, at which the cursor stands.
 
     Raises:
         Problem: INVALID_JSON; INVALID_INPUT, where something is wrong besides single items.
     """
     try:
-        cursor = cursor_of(body)
         if not cursor.is_at("{"):
             await bodies.part(cursor, Cursor.value)
             cursor.end()

@@ -128,6 +128,18 @@ async def json_bytes(request: web.Request, limit: int) -> bytes:
     return await asyncio.to_thread(_gunzipped, body, limit)
 
 
+async def json_cursor(request: web.Request, limit: int) -> Cursor:
+    """A cursor at the beginning of the body, which itself is let go.
+
+    Raises:
+        Problem: As `json_bytes`; INVALID_JSON, when it is not UTF-8.
+    """
+    try:
+        return cursor_of(await json_bytes(request, limit))
+    except JsonError as error:
+        raise invalid_json(error) from None
+
+
 async def _received(request: web.Request, limit: int) -> bytes:
     if (request.content_length or 0) > limit:
         raise _too_large(limit)

@@ -13,7 +13,7 @@ from durable_timer.models.results import CreateResult, CreateStatus, IfExists
 from durable_timer.models.timer import NewTimer
 from durable_timer_api.answers import json_response, timer_response
 from durable_timer_api.batches import LIFTED, Turns, read_batch
-from durable_timer_api.bodies import Bodies, json_bytes
+from durable_timer_api.bodies import Bodies, json_cursor
 from durable_timer_api.groups_cache import GroupsCache, ServedGroup
 from durable_timer_api.problems import Code, Problem, invalid
 from durable_timer_api.reading import Surroundings, new_timer
@@ -56,8 +56,8 @@ class Creating:
         """The operation createTimers."""
         served = await self._groups.get(request.match_info["groupId"])
         if_exists = _if_exists(request)
-        body = await json_bytes(request, limits.BATCH_BODY_MAX_BYTES)
-        read = await read_batch(body, self._bodies, self._surroundings(served, request))
+        cursor = await json_cursor(request, limits.BATCH_BODY_MAX_BYTES)
+        read = await read_batch(cursor, self._bodies, self._surroundings(served, request))
         served.require_writable()
         timers = [item for item in read if isinstance(item, NewTimer)]
         results = iter(await served.door.store.create(timers, if_exists) if timers else [])
