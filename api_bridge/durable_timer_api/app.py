@@ -76,14 +76,14 @@ def build_app(
 
 @asynccontextmanager
 async def serve(app: web.Application, host: str, port: int, settings: BridgeSettings) -> AsyncIterator[int]:
-    """Serves until the block ends, then finishes the requests under way; yields the port (for `port` 0: the one given).
+    """Serves `build_app`'s application, or a plain one, until the block ends, then finishes the requests under way; yields the port (for `port` 0: the one given).
 
     Raises:
         OSError: The address cannot be listened on.
     """
     runner = ProblemRunner(
         app,
-        app[AROUND],
+        app.get(AROUND),
         head_timeout=settings.request_timeout.total_seconds(),
         access_log=None,
         handle_signals=False,

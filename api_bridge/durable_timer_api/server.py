@@ -32,31 +32,35 @@ Around = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 class ProblemRunner(web.AppRunner):
     """Runs an application; requests that cannot be parsed are answered with a problem, and logged in one line.
 
-    `around` is given each request and the handler of its route. `head_timeout` is how many seconds a request may take
+    `around`, where there is one, is given each request and the handler of its route. `head_timeout` is how many seconds a request may take
     from its first byte to the end of its headers.
     """
 
-    def __init__(self, app: web.Application, around: Around, *, head_timeout: float, **kwargs: Any) -> None:
+    def __init__(self, app: web.Application, around: Around | None, *, head_timeout: float, **kwargs: Any) -> None:
         super().__init__(app, **kwargs)
         self._around = around
         self._head_timeout = head_timeout
 
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
+    def _handler(self, around: Around) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         """What the application does with one middleware and no application inside, without looking for either."""
         app = self.app
-        match_info = await app.router.resolve(request)
-        match_info.add_app(app)
-        match_info.freeze()
-        request._match_info = match_info  # noqa: SLF001 - see the module
-        if request.headers.get("Expect"):
-            await _meet_expectation(request)
-        return await self._around(request, match_info.handler)
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            match_info = await app.router.resolve(request)
+            match_info.add_app(app)
+            match_info.freeze()
+            request._match_info = match_info  # noqa: SLF001 - see the module
+            if request.headers.get("Expect"):
+                await _meet_expectation(request)
+            return await around(request, match_info.handler)
+
+        return handle
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         return _Server(
             self._head_timeout,
-            self._handle,
+            made.request_handler if self._around is None else self._handler(self._around),
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
             **made._kwargs,  # noqa: SLF001 - see the module

@@ -8,11 +8,13 @@ from datetime import timedelta
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from durable_timer.errors import StoreFull, StoreUnavailable
 from durable_timer.models.group import GroupRegistration, TimerGroupSpec
 from durable_timer.stores.base import Store
 from durable_timer.stores.memory import MemoryStore
+from durable_timer_api.app import serve
 from durable_timer_api.settings import BridgeSettings
 from tests.api.support import GROUP, TIMERS, Bridge, create_body, running_bridge
 from tests.support.waiting import eventually
@@ -422,3 +424,18 @@ async def test_an_expectation_that_is_not_known_is_none(client: aiohttp.ClientSe
     await writer.wait_closed()
     assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200" if expected != "foo" else b"HTTP/1.1 200")
     assert b"X-Request-Id" in answer
+
+
+async def test_a_plain_application_is_served_as_well() -> None:
+    async def hello(_: web.Request) -> web.Response:
+        return web.Response(text="hello")
+
+    app = web.Application()
+    app.router.add_get("/", hello)
+    async with (
+        serve(app, "127.0.0.1", 0, BridgeSettings()) as port,
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,
+    ):
+        for path, status in (("/", 200), ("/x", 404)):
+            async with client.get(path) as answer:
+                assert answer.status == status
