@@ -171,7 +171,7 @@ class Delivering:
             except Exception:  # one timer must not end the delivery of the others
                 log.exception("a timer could not be dealt with", group=job.key.group_id, timer=job.timer.timer_id)
                 self._defer(job, UNREADABLE_RETRY, "fault", INTERNAL_ERROR)
-            self._targets.done(job)
+            self._targets.done(job, self._clock.monotonic())
             job = self._ready.popleft() if self._ready else await self._next()
 
     async def _next(self) -> Job:

@@ -263,8 +263,8 @@ class TakeLoop:
         filled = False
         for shard, wait in zip(shards, waits, strict=True):
             more = wait is not None and wait <= self._settings.look_ahead.total_seconds()
-            if not shard.woken:
-                shard.floor = min(last.get(shard.key, highest), highest) if more else highest
+            if not shard.woken and (not more or shard.key in last):
+                shard.floor = min(last[shard.key], highest) if more else highest
             filled |= more
             self._look_again(shard, wait, received, more=more)
         return filled

@@ -18,7 +18,10 @@ from urllib.parse import urlsplit
 from durable_timer.engine.holdings import Holdings, Job
 
 SLOW_AFTER: Final = 0.2
-"""Seconds that a timer may wait for a slot before its host counts as slow."""
+"""Seconds that a timer may wait for a slot before its host counts as slow, if it is the host that takes its time."""
+
+PROMPT: Final = 0.1
+"""A host whose requests under way are all younger than this many seconds is not slow, whoever waits: we are."""
 
 WAIT_MAX: Final = 1.0
 """Seconds after which a waiting timer of a slow host is deferred."""
@@ -44,16 +47,24 @@ def target_of(url: str) -> str:
 
 
 class _Target:
-    __slots__ = ("calm_since", "deferral", "doubles_at", "in_flight", "lanes", "slow", "waiting")
+    __slots__ = ("calm_since", "deferral", "doubles_at", "lanes", "slow", "under_way", "waiting")
 
     def __init__(self) -> None:
-        self.in_flight = 0
+        self.under_way: dict[Job, float] = {}
         self.waiting = 0
         self.lanes: dict[Lane, None] = {}
         self.slow = False
         self.deferral = DEFERRAL_MIN
         self.doubles_at = 0.0
         self.calm_since = 0.0
+
+    @property
+    def in_flight(self) -> int:
+        return len(self.under_way)
+
+    def oldest_under_way(self, now: float) -> float:
+        """Seconds since the oldest request under way was let through; zero without one."""
+        return now - next(iter(self.under_way.values()), now)
 
     @property
     def idle(self) -> bool:
@@ -93,7 +104,7 @@ class Targets:
             target = self._targets[job.target] = _Target()
         lane = job.key.group_id, job.target
         if lane not in self._lanes and self._may_start(job, target):
-            self._begin(job, target)
+            self._begin(job, target, now)
         elif target.slow and self._full(target):
             self._put_off(target, job, now)
         else:
@@ -103,14 +114,14 @@ class Targets:
             self._waiting += 1
             self._watched[job.target] = None
 
-    def done(self, job: Job) -> None:
+    def done(self, job: Job, now: float) -> None:
         """A job that was started is over, sent or not."""
         target = self._targets[job.target]
-        target.in_flight -= 1
+        del target.under_way[job]
         job.group.under_way -= 1
         self._free += 1
         for _ in range(min(TRIES, len(self._lanes))):
-            if self._advance(next(iter(self._lanes))):
+            if self._advance(next(iter(self._lanes)), now):
                 break
         if target.idle and job.target not in self._watched:
             del self._targets[job.target]
@@ -118,12 +129,13 @@ class Targets:
     def review(self, now: float) -> None:
         """Fills free slots, judges who is slow and defers what waits too long; called each 100 ms."""
         for lane in list(self._lanes):
-            while self._advance(lane):
+            while self._advance(lane, now):
                 pass
         for name in list(self._watched):
             target = self._targets[name]
             oldest = min((self._lanes[lane][0].ready_at for lane in target.lanes), default=now)
-            target.slow = now - oldest > SLOW_AFTER or (target.slow and target.in_flight >= self._per_target)
+            waits = now - oldest > SLOW_AFTER or (target.slow and target.in_flight >= self._per_target)
+            target.slow = waits and target.oldest_under_way(now) > PROMPT
             if target.slow:
                 target.calm_since = now
                 self._relieve(target, now)
@@ -140,14 +152,14 @@ class Targets:
             return False
         return len(self._targets) == 1 or target.in_flight < max(1, room // 2)
 
-    def _begin(self, job: Job, target: _Target) -> None:
+    def _begin(self, job: Job, target: _Target, now: float) -> None:
         self._free -= 1
-        target.in_flight += 1
+        target.under_way[job] = now
         job.group.under_way += 1
         job.held = target.slow
         self._start(job)
 
-    def _advance(self, lane: Lane) -> bool:
+    def _advance(self, lane: Lane, now: float) -> bool:
         """Starts the first job of a lane where it may; whether it did. The lane goes to the end of the round."""
         jobs = self._lanes[lane]
         self._lanes.move_to_end(lane)
@@ -158,7 +170,7 @@ class Targets:
         started = bool(jobs) and self._may_start(jobs[0], target)
         if started:
             self._left(target)
-            self._begin(jobs.popleft(), target)
+            self._begin(jobs.popleft(), target, now)
         if not jobs:
             self._close(lane, target)
             return False
