@@ -4,43 +4,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 
-from durable_timer.errors import GroupIdConflict, GroupPurging, ShardsMismatch, UnknownGroup
+from durable_timer.errors import GroupIdConflict, UnknownGroup
 from durable_timer.models.group import Group, GroupRegistration, GroupState
 from durable_timer.models.ownership import Shard, ShardKey
+from durable_timer.planning.registration import registered, resumes
 from durable_timer.stores.memory.database import MemoryDatabase
-
-EMPTY_FOR = timedelta(minutes=1)
-"""How long a group must have been empty before its shard count may change."""
 
 
 def register(db: MemoryDatabase, asked: GroupRegistration) -> Group:
     present = db.groups.get(asked.group_id)
-    if present is not None:
-        _check(db, present, asked)
-        if present.state is GroupState.ACTIVE and _says(present) == asked:
-            return present
-    active = present is not None and present.state is GroupState.ACTIVE
-    group = _write(
-        db,
-        Group(
-            group_id=asked.group_id,
-            owner=asked.owner,
-            shards=asked.shards,
-            pool=asked.pool,
-            spec=asked.spec,
-            generation=asked.generation,
-            state=GroupState.ACTIVE,
-            state_since=present.state_since if present is not None and active else db.now(),
-            emptied_at=None,
-            change=0,
-        ),
-    )
+    wanted = registered(present, asked, db.now())
+    if wanted is present:
+        return present
+    group = _write(db, wanted)
     for number in range(asked.shards):
         if ShardKey(asked.group_id, number) not in db.shards:
             db.put_shard(Shard(asked.group_id, number, 0, None, None, db.terms.get(asked.pool, 0)))
-    if present is not None and (not active or present.spec.paused) and not asked.spec.paused:
+    if resumes(present, asked):
         db.wake(asked.group_id, ())
     return group
 
@@ -76,20 +57,6 @@ def finish_purge(db: MemoryDatabase, group_id: str) -> None:
     if group is not None and group.state is GroupState.PURGING:
         now = db.now()
         _write(db, replace(group, state=GroupState.DELETED, state_since=now, emptied_at=now))
-
-
-def _check(db: MemoryDatabase, present: Group, asked: GroupRegistration) -> None:
-    if present.owner != asked.owner:
-        raise GroupIdConflict(asked.group_id, present.owner)
-    if present.state is GroupState.PURGING:
-        raise GroupPurging(asked.group_id)
-    emptied = present.emptied_at is not None and db.now() - present.emptied_at >= EMPTY_FOR
-    if present.shards != asked.shards and not emptied:
-        raise ShardsMismatch(asked.group_id, present.shards, asked.shards)
-
-
-def _says(group: Group) -> GroupRegistration:
-    return GroupRegistration(group.group_id, group.owner, group.shards, group.pool, group.spec, group.generation)
 
 
 def _known(db: MemoryDatabase, group_id: str) -> Group:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
-from durable_timer.errors import GroupIdConflict, GroupPurging, ShardsMismatch, StoreUnavailable, UnknownGroup
+from durable_timer.errors import GroupIdConflict, StoreUnavailable, UnknownGroup
 from durable_timer.models.group import Group, GroupRegistration, GroupState, spec_to_json
+from durable_timer.planning.registration import check_registration
 from durable_timer.stores.postgresql import statements
 from durable_timer.stores.postgresql.connections import Connection, Connections
 from durable_timer.stores.postgresql.keyed import CODEC
 from durable_timer.stores.postgresql.wakeups import WakeUps
 from durable_timer.stores.sql.rows import GROUP_STATE_CODES
-
-EMPTY_FOR: Final = timedelta(minutes=1)
-"""How long ago a group must have been found empty for another shard count: no late create is under way any more."""
 
 _TRIES: Final = 3
 
@@ -32,7 +30,7 @@ class Groups:
 
         async def work(connection: Connection) -> tuple[Group, bool]:
             group, now, is_new = await _found_or_inserted(connection, registration)
-            _accept(registration, group, now)
+            check_registration(group, registration, now)
             wanted = replace(
                 group,
                 shards=registration.shards,
@@ -125,16 +123,6 @@ async def _found_or_inserted(connection: Connection, registration: GroupRegistra
         ):
             return CODEC.group(rows[0][1:]), rows[0][0], True
     raise StoreUnavailable(f"the row of group {registration.group_id!r} comes and goes")
-
-
-def _accept(registration: GroupRegistration, group: Group, now: datetime) -> None:
-    """Raises what refuses the registration."""
-    if group.owner != registration.owner:
-        raise GroupIdConflict(group.group_id, group.owner)
-    if group.state is GroupState.PURGING:
-        raise GroupPurging(group.group_id)
-    if group.shards != registration.shards and (group.emptied_at is None or now - group.emptied_at < EMPTY_FOR):
-        raise ShardsMismatch(group.group_id, group.shards, registration.shards)
 
 
 async def _locked(connection: Connection, group_id: str) -> Group:

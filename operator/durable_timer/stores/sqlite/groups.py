@@ -5,18 +5,15 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import timedelta
 from typing import Final
 
-from durable_timer.errors import GroupIdConflict, GroupPurging, ShardsMismatch, UnknownGroup
+from durable_timer.errors import GroupIdConflict, UnknownGroup
 from durable_timer.models.group import Group, GroupRegistration, GroupState, spec_to_json
+from durable_timer.planning.registration import registered, resumes
 from durable_timer.stores.sql.documents import instant_to_micros
 from durable_timer.stores.sql.rows import GROUP_COLUMNS, GROUP_STATE_CODES
 from durable_timer.stores.sqlite.statements import CODEC, value
 from durable_timer.stores.sqlite.transaction import Transaction
-
-_EMPTY_FOR: Final = timedelta(minutes=1)
-"""How long a group must have been empty before its shard count may change."""
 
 _GROUP: Final = ", ".join(GROUP_COLUMNS)
 _WRITE: Final = f"INSERT OR REPLACE INTO timer_groups ({_GROUP}) VALUES ({', '.join('?' * len(GROUP_COLUMNS))})"
@@ -36,29 +33,12 @@ _NOTE_SHARD_WRITE: Final = """
 def register(transaction: Transaction, asked: GroupRegistration) -> Group:
     """See `stores.base.Store.register_group`."""
     present = _find(transaction.connection, asked.group_id)
-    if present is not None:
-        _check(transaction, present, asked)
-        if present.state is GroupState.ACTIVE and _says(present) == asked:
-            return present
-    active = present is not None and present.state is GroupState.ACTIVE
-    group = _write(
-        transaction,
-        Group(
-            group_id=asked.group_id,
-            owner=asked.owner,
-            shards=asked.shards,
-            pool=asked.pool,
-            spec=asked.spec,
-            generation=asked.generation,
-            state=GroupState.ACTIVE,
-            state_since=present.state_since if present is not None and active else transaction.now,
-            emptied_at=None,
-            change=0,
-        ),
-        present,
-    )
+    wanted = registered(present, asked, transaction.now)
+    if wanted is present:
+        return present
+    group = _write(transaction, wanted, present)
     transaction.connection.execute(_ADD_SHARDS, (asked.shards, asked.group_id, asked.pool))
-    if present is not None and (not active or present.spec.paused) and not asked.spec.paused:
+    if resumes(present, asked):
         transaction.wake(asked.group_id, ())
     return group
 
@@ -118,20 +98,6 @@ def _known(connection: sqlite3.Connection, group_id: str) -> Group:
     if group is None:
         raise UnknownGroup(group_id)
     return group
-
-
-def _check(transaction: Transaction, present: Group, asked: GroupRegistration) -> None:
-    if present.owner != asked.owner:
-        raise GroupIdConflict(asked.group_id, present.owner)
-    if present.state is GroupState.PURGING:
-        raise GroupPurging(asked.group_id)
-    emptied = present.emptied_at is not None and transaction.now - present.emptied_at >= _EMPTY_FOR
-    if present.shards != asked.shards and not emptied:
-        raise ShardsMismatch(asked.group_id, present.shards, asked.shards)
-
-
-def _says(group: Group) -> GroupRegistration:
-    return GroupRegistration(group.group_id, group.owner, group.shards, group.pool, group.spec, group.generation)
 
 
 def _write(transaction: Transaction, group: Group, before: Group | None) -> Group:
