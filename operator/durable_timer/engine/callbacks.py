@@ -53,9 +53,7 @@ def callback_request(
     if group.keys:
         headers.append(("webhook-signature", signature(group.keys, message_id, timestamp, body)))
     headers.append(("traceparent", traceparent))
-    timeout = timer.callback_timeout
-    seconds = group.callback_timeout if timeout is None else timeout.total_seconds()
-    return CallbackRequest(method.value, timer.callback_url, headers, body, seconds)
+    return CallbackRequest(method.value, timer.callback_url, headers, body, group.timeout_of(timer))
 
 
 def _standard_body(timer: TakenTimer) -> bytes:

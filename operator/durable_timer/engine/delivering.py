@@ -20,7 +20,7 @@ from durable_timer.engine.holdings import Holdings, Job
 from durable_timer.engine.membership import Membership
 from durable_timer.engine.outcomes import attempt_outcome, deadline_outcome
 from durable_timer.engine.settings import EngineSettings
-from durable_timer.engine.settling import Settler, deferred
+from durable_timer.engine.settling import INTERNAL_ERROR, Settler, deferred
 from durable_timer.engine.targets import Targets
 from durable_timer.metrics import Metrics
 from durable_timer.models.outcome import Outcome
@@ -34,23 +34,20 @@ REVIEW_EVERY: Final = 0.1
 SECRET_RETRY: Final = timedelta(seconds=5)
 """Deferral of a timer whose own Secret cannot be read."""
 
-UNREADABLE: Final = "SECRET_UNAVAILABLE"
+UNAVAILABLE: Final = "SECRET_UNAVAILABLE"
 """`lastError` of such a timer."""
-
-INTERNAL_ERROR: Final = "INTERNAL_ERROR"
-"""`lastError` of an attempt that a fault of this program ended."""
 
 UNREADABLE_RETRY: Final = timedelta(seconds=60)
 """Deferral of a timer that this release cannot deal with: another executor may, or the next release."""
+
+UNREADABLE_ROW: Final = "UNREADABLE_ROW"
+"""Begins the `lastError` of such a timer."""
 
 EXHAUSTED_RETRY: Final = timedelta(seconds=1)
 """Deferral of a timer that this machine has no room to send, before its jitter of ±50 %."""
 
 COMPLAIN_EVERY: Final = 5.0
 """Seconds between two lines about that."""
-
-UNREADABLE_ROW: Final = "UNREADABLE_ROW"
-"""Begins the `lastError` of such a timer."""
 
 log = structlog.get_logger(__name__)
 
@@ -186,7 +183,7 @@ class Delivering:
         if not await self._may_send(job):
             return
         if own is None:
-            self._defer(job, SECRET_RETRY, "secret", UNREADABLE)
+            self._defer(job, SECRET_RETRY, "secret", UNAVAILABLE)
             return
         job.begun = True
         sent = self._clock.monotonic()
@@ -263,10 +260,8 @@ class Delivering:
         self._defer(job, timedelta(seconds=seconds), "target", None)
 
     def _defer(self, job: Job, delay: timedelta, reason: str, error: str | None) -> None:
-        outcome = deferred(job)
-        outcome.delay, outcome.last_error = delay, error
         self._metrics.deferred(job.timer.group_id, reason, 1)
-        self._settler.defer(job, outcome)
+        self._settler.defer(job, deferred(job, delay, error))
 
     def _count(self, group_id: str, change: int) -> None:
         count = self._in_flight.get(group_id, 0) + change

@@ -78,7 +78,7 @@ class Executor:
             self._accept,
         )
         self._holdings = self._taking.holdings
-        self._settler = Settler(store, clock, rng, settings, self._holdings, metrics, self._taking.look_within)
+        self._settler = Settler(store, clock, rng, settings, self._holdings, self._taking.look_within)
         self._delivering = Delivering(
             clock,
             rng,

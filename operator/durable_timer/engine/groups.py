@@ -10,6 +10,7 @@ from durable_timer.engine.delivery import Secrets
 from durable_timer.engine.lateness import LatenessWindow
 from durable_timer.engine.signing import signing_key
 from durable_timer.models.group import Group, GroupState, SigningSecretRef, TimerGroupSpec
+from durable_timer.models.timer import TakenTimer
 from durable_timer.planning.retry import FullRetryPolicy, effective_policy
 from durable_timer.stores.base import Store
 
@@ -93,6 +94,11 @@ class GroupRuntime:
         """The namespace of the resource that declares it (`cluster/namespace/name`), None for a file's."""
         parts = self.group.owner.split("/")
         return parts[1] if len(parts) == 3 else None  # noqa: PLR2004
+
+    def timeout_of(self, timer: TakenTimer) -> float:
+        """Seconds that a request of the timer may take."""
+        own = timer.callback_timeout
+        return self.callback_timeout if own is None else own.total_seconds()
 
     def free(self, now: float) -> int:
         """How many timers may be taken now: this process's share of `maxInFlight` and of the rate limit."""

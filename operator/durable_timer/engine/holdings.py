@@ -22,7 +22,6 @@ class Job:
     __slots__ = (
         "begun",
         "dropped",
-        "epoch",
         "group",
         "held",
         "key",
@@ -33,11 +32,10 @@ class Job:
         "timer",
     )
 
-    def __init__(self, timer: TakenTimer, group: GroupRuntime, epoch: int, received_at: float) -> None:
+    def __init__(self, timer: TakenTimer, group: GroupRuntime, received_at: float) -> None:
         self.timer = timer
         self.group = group
         self.key = ShardKey(timer.group_id, timer.shard)
-        self.epoch = epoch
         self.received_at = received_at
         self.send_at = received_at + timer.remaining
         self.ready_at = received_at
@@ -107,9 +105,6 @@ class Holdings:
 
     def of_shard(self, key: ShardKey) -> list[Job]:
         return list(self._by_shard.get(key, ()))
-
-    def all(self) -> list[Job]:
-        return [job for jobs in self._by_shard.values() for job in jobs]
 
     def forget_unsent(self, key: ShardKey) -> None:
         """Drops what has not begun in a shard whose claim is lost: its next owner recovers the rows."""

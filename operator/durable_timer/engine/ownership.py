@@ -225,7 +225,7 @@ class Ownership:
         if me != self._membership.incarnation:
             return
         jobs = [job for row in rows for job in self._holdings.of_shard(row.key)]
-        longest = max((self._settler.timeout_of(job) for job in jobs), default=0.0)
+        longest = max((job.group.timeout_of(job.timer) for job in jobs), default=0.0)
         claims = [Claim(row.group_id, row.shard, row.epoch) for row in rows]
         async with asyncio.timeout(self._settings.statement_timeout):
             await self._store.release(claims, me, timedelta(seconds=longest) + DRAIN_MARGIN)

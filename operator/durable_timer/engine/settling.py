@@ -16,7 +16,6 @@ from durable_timer.engine.holdings import Holdings, Job
 from durable_timer.engine.settings import EngineSettings
 from durable_timer.engine.waiting import Backoff, wait_event
 from durable_timer.errors import SchemaVersionError, StoreUnavailable
-from durable_timer.metrics import Metrics
 from durable_timer.models.outcome import Outcome, OutcomeKind
 from durable_timer.models.ownership import ShardKey
 from durable_timer.stores.base import Store
@@ -29,6 +28,9 @@ GATHER: Final = 0.015
 
 ENOUGH: Final = 200
 """Outcomes with which a batch does not wait."""
+
+INTERNAL_ERROR: Final = "INTERNAL_ERROR"
+"""`lastError` of a timer that a fault of this program held up."""
 
 UNWRITTEN_RETRY: Final = timedelta(seconds=60)
 """Deferral of a timer whose outcome the store refuses."""
@@ -52,7 +54,6 @@ class Settler:
         rng: random.Random,
         settings: EngineSettings,
         holdings: Holdings,
-        metrics: Metrics,
         look_within: Callable[[ShardKey, float, bool], None],
     ) -> None:
         self._store = store
@@ -60,7 +61,6 @@ class Settler:
         self._rng = rng
         self._settings = settings
         self._holdings = holdings
-        self._metrics = metrics
         self._look_within = look_within
         self._waiting: deque[tuple[Job, Outcome]] = deque()
         self._arrived = asyncio.Event()
@@ -85,11 +85,6 @@ class Settler:
         while left := {job for job in left if self._holdings.holds(job)}:
             self._settled.clear()
             await self._settled.wait()
-
-    def timeout_of(self, job: Job) -> float:
-        """Seconds that the job's request may take."""
-        own = job.timer.callback_timeout
-        return own.total_seconds() if own is not None else job.group.callback_timeout
 
     async def run(self) -> None:
         """Settles until cancelled; what a call could not write is tried again until it is written."""
@@ -134,9 +129,7 @@ class Settler:
             return all([await self._write([item]) for item in batch])
         job, outcome = batch[0]
         if outcome.kind is not OutcomeKind.DEFERRED:
-            instead = deferred(job)
-            instead.delay, instead.last_error = UNWRITTEN_RETRY, "INTERNAL_ERROR"
-            return await self._write([(job, instead)])
+            return await self._write([(job, deferred(job, UNWRITTEN_RETRY, INTERNAL_ERROR))])
         self._holdings.remove(job)
         self._settled.set()
         return True
@@ -150,7 +143,14 @@ class Settler:
             self._look_within(job.key, outcome.delay.total_seconds(), not outcome.delay)
 
 
-def deferred(job: Job) -> Outcome:
-    """The outcome of a timer that is not sent: pending again where it was, its attempt not counted."""
+def deferred(job: Job, delay: timedelta = timedelta(0), error: str | None = None) -> Outcome:
+    """The outcome of a timer that is not sent: pending again after `delay` (zero: where it was), no attempt counted."""
     timer = job.timer
-    return Outcome(group_id=timer.group_id, timer_id=timer.timer_id, run=timer.run, kind=OutcomeKind.DEFERRED)
+    return Outcome(
+        group_id=timer.group_id,
+        timer_id=timer.timer_id,
+        run=timer.run,
+        kind=OutcomeKind.DEFERRED,
+        delay=delay,
+        last_error=error,
+    )

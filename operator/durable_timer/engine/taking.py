@@ -252,7 +252,7 @@ class TakeLoop:
             if me != self._membership.incarnation or owned is None or owned.epoch != asked[key]:
                 continue
             last[key] = timer.due_at
-            job = Job(timer, owned.group, owned.epoch, received)
+            job = Job(timer, owned.group, received)
             self.holdings.add(job)
             owned.group.took(1)
             self._accept(job, taken.now)

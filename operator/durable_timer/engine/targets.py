@@ -2,8 +2,9 @@
 
 Jobs wait in lanes, one for each group and host. A host has at most `slots_per_target` requests under way, and, while
 others have some too, at most half as many as there is room; a group, where several are served, at most as many as there
-are slots free, which is the room of its hosts then. These bounds move with what is free (dynamic thresholds, Choudhury and Hahne 1998), so whoever
-hangs, and however many they are, some slots stay free for the rest. What waits too long for a slow host is deferred.
+are slots free, which is the room of its hosts then. These bounds move with what is free (dynamic thresholds, Choudhury
+and Hahne 1998), so whoever hangs, and however many they are, some slots stay free for the rest. What waits too long for
+a slow host is deferred.
 """
 
 from __future__ import annotations
