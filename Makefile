@@ -9,7 +9,7 @@ SEEDS ?= 5000
 ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.complete
-TYPED := operator api_bridge tests $(wildcard bench docs)
+TYPED := operator api_bridge tests $(wildcard bench docs faults)
 
 ##@ Use it
 .PHONY: help
@@ -47,6 +47,10 @@ bench-neighbours: $(STAMP) ## Measure a group's lateness beside dead hosts, slow
 .PHONY: bench-large
 bench-large: $(STAMP) ## Measure beside ten million rows, and for ten minutes at a time (about an hour in all)
 	@$(BIN)/python -m bench large --store $(STORE) $(ARGS)
+
+.PHONY: faults
+faults: $(STAMP) ## Kill, pause and cut off processes at 500 timers a second, and write docs/faults.md; ARGS="--only NAME"
+	@$(BIN)/python -m faults $(ARGS)
 
 ##@ Keep it
 .PHONY: check

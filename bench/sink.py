@@ -42,7 +42,7 @@ class Connection(asyncio.Protocol):
         at = time.time()
         buffer = self._buffer + data if self._buffer else data
         while (end := buffer.find(b"\r\n\r\n")) >= 0:
-            length = _content_length(buffer, end)
+            length = content_length(buffer, end)
             if len(buffer) < end + 4 + length:
                 break
             self._answer(buffer[:end], buffer[end + 4 : end + 4 + length], at)
@@ -90,7 +90,7 @@ def _answered(tracks: Tracks, path: str, asked: dict[str, str]) -> object:
             raise ValueError(f"no such path: {path}")
 
 
-def _content_length(buffer: bytes, end: int) -> int:
+def content_length(buffer: bytes, end: int) -> int:
     """Of a request whose head ends at `end`; clients write the name in lower case or as HTTP/1.1 prints it."""
     for name in (b"content-length:", b"Content-Length:"):
         if (mark := buffer.find(name, 0, end)) >= 0:

@@ -1,0 +1,189 @@
+"""The promises, counted: pure functions over a ledger, the callbacks and what is known of a fault."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import ceil, inf
+from typing import Final
+
+from faults.ledger import Callback, Entry, Kind, Ledger, Result
+
+MINUTE: Final = 60.0
+SHARDS: Final = 16
+FIRES_AGAIN_WITHIN: Final = 3.0
+"""Seconds after a fault's end, or after others took over."""
+
+DECLARED_DEAD_AFTER: Final = 2.0
+"""Seconds without a beat: the first moment at which others may take over."""
+
+ON_ITS_WAY: Final = 0.1
+"""Seconds within which a callback sent before an instant still arrives."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What happened, as far as the checks need it.
+
+    `in_flight` are the ids of timers that those executors had taken and not settled which died, stood still or were
+    cut off; empty when none did. `taken_over` says that another executor should have gone on during the fault: then
+    firing again counts from when it could.
+    """
+
+    begun: float
+    ended: float
+    in_flight: frozenset[str] = frozenset()
+    taken_over: bool = False
+
+    @property
+    def over(self) -> float:
+        """From when all shards should fire again, soon."""
+        return min(self.ended, self.begun + DECLARED_DEAD_AFTER) if self.taken_over else self.ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What was found; each tuple names timers (by id, with what is wrong), and should be empty."""
+
+    timers: int
+    callbacks: int
+    uncertain: int
+    """Creates and changes whose outcome the client never learnt."""
+    lost: tuple[str, ...]
+    early: tuple[str, ...]
+    cancelled: tuple[str, ...]
+    """Delivered after a cancel, or at the old time after a change, that was acknowledged."""
+    duplicates: int
+    in_flight: int
+    unexcused: tuple[str, ...]
+    """Duplicates of what was not in flight."""
+    wrong: tuple[str, ...]
+    gap: float
+    """Seconds: the longest time any one shard was silent from the fault's begin on."""
+    again: float
+    """Seconds after `Fault.over` until the last shard fired again."""
+    late: tuple[str, ...] = field(default=())
+    """Shards that did not fire again in time."""
+
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """All that is wrong, in words."""
+        named = {
+            "lost": self.lost,
+            "early": self.early,
+            "cancelled, delivered": self.cancelled,
+            "duplicate": self.unexcused,
+            "wrong answer": self.wrong,
+            "silent": self.late,
+        }
+        return tuple(f"{name}: {what}" for name, whats in named.items() for what in whats)
+
+
+def judge(ledger: Ledger, callbacks: Sequence[Callback], fault: Fault, until: float) -> Verdict:
+    """Counts all promises. `until` is when the load ended: schedules and shards owe nothing after it."""
+    twice = duplicates(callbacks)
+    silences = silent(callbacks, fault, until)
+    again = max((after for after in silences.values()), default=0.0)
+    return Verdict(
+        timers=sum(entry.acknowledged is not None for entry in ledger.entries.values()),
+        callbacks=len(callbacks),
+        uncertain=sum(map(_uncertain, ledger.entries.values())),
+        lost=tuple(lost(ledger, callbacks, until)),
+        early=tuple(f"{one.id} by {one.due - one.at:.4f} s" for one in callbacks if one.at < one.due),
+        cancelled=tuple(cancelled_delivered(ledger, callbacks)),
+        duplicates=len(twice),
+        in_flight=len(fault.in_flight),
+        unexcused=tuple(f"{one.id} at {one.at:.3f}" for one in twice if one.id not in fault.in_flight),
+        wrong=tuple(ledger.wrong),
+        gap=gap(callbacks, fault, until),
+        again=again,
+        late=tuple(
+            f"shard {shard} for {after:.2f} s" for shard, after in silences.items() if after > FIRES_AGAIN_WITHIN
+        ),
+    )
+
+
+def lost(ledger: Ledger, callbacks: Iterable[Callback], until: float) -> Iterator[str]:
+    """Acknowledged timers that no callback answered with success delivered, with what was owed."""
+    delivered: dict[str, set[float]] = {}
+    ended: set[str] = set()
+    for one in callbacks:
+        if one.succeeded:
+            delivered.setdefault(one.id, set()).add(one.due)
+            if one.last:
+                ended.add(one.id)
+    for entry in ledger.entries.values():
+        if entry.acknowledged is None:
+            continue
+        if entry.kind is Kind.CHAIN:
+            if entry.id not in ended:
+                yield f"{entry.id}, a chain that broke off"
+            continue
+        for dues in owed(entry, until):
+            if not dues & delivered.get(entry.id, set()):
+                yield f"{entry.id}, due at {' or '.join(f'{due:.6f}' for due in sorted(dues))}"
+
+
+def owed(entry: Entry, until: float) -> Iterator[frozenset[float]]:
+    """What an acknowledged timer must be delivered for: one of each set of times."""
+    change = entry.change
+    if entry.kind is Kind.SCHEDULE:
+        first = ceil((entry.acknowledged or 0.0) / MINUTE)
+        yield from (frozenset({minute * MINUTE}) for minute in range(first, ceil(until / MINUTE)))
+    elif change is None or change.result is Result.REFUSED:
+        yield frozenset({entry.due})
+    elif change.due is not None:
+        yield frozenset({change.due} if change.result is Result.DONE else {change.due, entry.due})
+
+
+def cancelled_delivered(ledger: Ledger, callbacks: Iterable[Callback]) -> Iterator[str]:
+    """Callbacks that came after the service had said that they would not."""
+    for one in callbacks:
+        entry = ledger.entries.get(one.id)
+        change = None if entry is None else entry.change
+        if change is None or change.result is not Result.DONE or one.at <= change.answered:
+            continue
+        if change.due is None or one.due != change.due:
+            yield f"{one.id}, due at {one.due:.6f}, {one.at - change.answered:.4f} s after the answer"
+
+
+def duplicates(callbacks: Iterable[Callback]) -> list[Callback]:
+    """Callbacks of an occurrence whose last callback before had been answered with success."""
+    seen: dict[str, Callback] = {}
+    found = []
+    for one in sorted(callbacks, key=lambda callback: callback.at):
+        before = seen.get(one.occurrence)
+        if before is not None and before.succeeded:
+            found.append(one)
+        seen[one.occurrence] = one
+    return found
+
+
+def silent(callbacks: Iterable[Callback], fault: Fault, until: float) -> Mapping[int, float]:
+    """By shard: seconds after `fault.over` until it fired again; as long as the load lasted when it never did."""
+    first = dict.fromkeys(range(SHARDS), max(0.0, until - fault.over))
+    for one in callbacks:
+        if one.at > fault.over + ON_ITS_WAY:
+            shard = shard_of(one.id)
+            first[shard] = min(first[shard], one.at - fault.over)
+    return first
+
+
+def gap(callbacks: Iterable[Callback], fault: Fault, until: float) -> float:
+    """The longest time in seconds that any one shard was silent between the fault's begin and the load's end."""
+    times: dict[int, list[float]] = {shard: [fault.begun, until] for shard in range(SHARDS)}
+    for one in callbacks:
+        if fault.begun < one.at < until:
+            times[shard_of(one.id)].append(one.at)
+    return max((b - a for ats in times.values() for a, b in pairwise(sorted(ats))), default=inf)
+
+
+def shard_of(timer_id: str) -> int:
+    """The shard of a timer in a group of 16."""
+    return zlib.crc32(timer_id.encode()) % SHARDS
+
+
+def _uncertain(entry: Entry) -> bool:
+    return entry.acknowledged is None or (entry.change is not None and entry.change.result is Result.UNKNOWN)

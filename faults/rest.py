@@ -1,0 +1,76 @@
+"""Requests that are repeated until an answer tells what happened, at one bridge and then at another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiohttp
+import orjson
+
+GIVE_UP: Final = 60.0
+"""Seconds after which a request that nobody answers is left alone."""
+
+PAUSE: Final = 0.5
+PATIENCE: Final = 12.0
+"""Seconds that one try may take: more than a bridge lets a request take."""
+
+SERVER_ERRORS: Final = 500
+TOO_MANY: Final = 429
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a bridge said at last. `doubtful` when an earlier try may have been carried out, unseen."""
+
+    status: int
+    body: Any
+    doubtful: bool
+
+
+class Rest:
+    """Bridges that serve the same groups; requests go to each in turn."""
+
+    def __init__(self, bridges: Sequence[str], group: str, session: aiohttp.ClientSession) -> None:
+        self._bases = [f"{bridge}/api/v1/groups/{group}/timers" for bridge in bridges]
+        self._session = session
+        self._sent = 0
+        self.tries_again = 0
+
+    async def ask(
+        self, method: str, path: str, body: object = None, query: Mapping[str, str] | None = None
+    ) -> Answer | None:
+        """The first answer that is neither 429 nor 5xx; None when none came in time."""
+        deadline = asyncio.get_running_loop().time() + GIVE_UP
+        data = None if body is None else orjson.dumps(body)
+        doubtful = False
+        while asyncio.get_running_loop().time() < deadline:
+            found = await self._try(method, path, data, query)
+            if found is not None and found[0] < SERVER_ERRORS and found[0] != TOO_MANY:
+                return Answer(*found, doubtful)
+            doubtful = True
+            self.tries_again += 1
+            await asyncio.sleep(PAUSE)
+        return None
+
+    async def _try(
+        self, method: str, path: str, data: bytes | None, query: Mapping[str, str] | None
+    ) -> tuple[int, Any] | None:
+        self._sent += 1
+        url = self._bases[self._sent % len(self._bases)] + path
+        headers = {} if data is None else {"content-type": "application/json"}
+        try:
+            async with self._session.request(method, url, data=data, params=query, headers=headers) as answer:
+                content = await answer.read()
+        except (aiohttp.ClientError, TimeoutError):
+            return None
+        return answer.status, orjson.loads(content) if content else None
+
+
+def session() -> aiohttp.ClientSession:
+    """A session for one `Rest`; to be closed."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=PATIENCE, connect=1.0)
+    )

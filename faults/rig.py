@@ -1,0 +1,217 @@
+"""The service as processes of this machine: PostgreSQL, two bridges, two executors, a receiver."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+import asyncpg
+import orjson
+import uvloop
+
+from faults.ledger import Callback
+from faults.load import GROUP, Targets
+from tests.support.postgres import EmbeddedPostgres, free_port
+from tests.support.process import ServiceProcess
+from tests.support.waiting import eventually_blocking
+
+T = TypeVar("T")
+HOST: Final = "127.0.0.1"
+SLOW_SECONDS: Final = 8.0
+SHARED_WITHIN: Final = 20.0
+
+_IN_FLIGHT: Final = """
+SELECT t.timer_id FROM timers t JOIN timer_shards s USING (group_id, shard) JOIN timer_members m ON m.incarnation = s.owner
+WHERE t.state = 1 AND m.name = ANY($1::text[])
+"""
+
+_OWNED: Final = """
+SELECT m.name, count(*) FROM timer_shards s JOIN timer_members m ON m.incarnation = s.owner WHERE NOT m.dead GROUP BY 1
+"""
+
+
+class Loop:
+    """An event loop in a thread of its own, for what must go on while a fault blocks; a context manager."""
+
+    def __init__(self) -> None:
+        self._loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Begins the work, without waiting."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        """The work's result, waited for."""
+        return self.start(work).result()
+
+    def call(self, what: Callable[[], object]) -> None:
+        """Calls it in the loop, soon."""
+        self._loop.call_soon_threadsafe(what)
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """The receiver's process (`faults.receiver`)."""
+
+    targets: Targets
+
+    def count(self) -> int:
+        """How many callbacks have arrived."""
+        found: int = self._get("/callbacks")
+        return found
+
+    def callbacks(self, first: int = 0) -> list[Callback]:
+        """All that have arrived, in order, but the first so many."""
+        return [Callback(**one) for one in self._get(f"/callbacks?from={first}")]
+
+    def end(self) -> None:
+        """Ends the chains: their next callback is their last."""
+        self._get("/end")
+
+    def _get(self, path: str) -> Any:
+        connection = http.client.HTTPConnection(self.targets.quick.removeprefix("http://"), timeout=30)
+        with contextlib.closing(connection):
+            connection.request("GET", path)
+            return orjson.loads(connection.getresponse().read())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """How a rig differs from the usual one, by the names of processes."""
+
+    stores: Mapping[str, str] = field(default_factory=dict)
+    """Another URL of the database (through a proxy)."""
+    environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    bridges: int = 2
+    executors: int = 2
+
+
+@dataclass(slots=True)
+class Rig:
+    """Running processes: `bridge-1`, `bridge-2`, `executor-1`, `executor-2`, and what else a fault starts."""
+
+    loop: Loop
+    postgres: EmbeddedPostgres
+    store: str
+    receiver: Receiver
+    services: dict[str, ServiceProcess]
+    folder: Path
+    _stack: contextlib.ExitStack
+
+    @property
+    def bridges(self) -> list[str]:
+        """The addresses that the client knows."""
+        return [service.url for name, service in self.services.items() if name.startswith("bridge")]
+
+    def in_flight(self, *executors: str) -> frozenset[str]:
+        """The timers that those executors have taken and not settled, as the store sees it now."""
+        rows = self._fetch(_IN_FLIGHT, list(executors))
+        return frozenset(row["timer_id"] for row in rows)
+
+    def owned(self) -> dict[str, int]:
+        """How many shards each living executor owns, by its name."""
+        return {row["name"]: row["count"] for row in self._fetch(_OWNED)}
+
+    def wait_shared(self, *executors: str, within: float = SHARED_WITHIN) -> None:
+        """Returns once those executors own all shards, and others none."""
+        eventually_blocking(lambda: sum(self.owned().values()) == 16 and self.owned().keys() == set(executors), within)
+
+    def add(self, name: str, service: ServiceProcess) -> None:
+        """Takes a process in, which ends with the rig."""
+        self._stack.callback(service.kill)
+        self.services[name] = service
+
+    def service(
+        self, name: str, store: str | None = None, environment: Mapping[str, str] | None = None
+    ) -> ServiceProcess:
+        """A process, not started yet, whose kind its name begins with."""
+        return ServiceProcess(
+            name.partition("-")[0],
+            *arguments(name, store or self.store, self.folder),
+            log=self.folder / f"{name}.log",
+            environment=environment,
+        )
+
+    def _fetch(self, statement: str, *values: object) -> list[Any]:
+        async def fetch() -> list[Any]:
+            connection = await asyncpg.connect(self.store, timeout=5)
+            try:
+                return list(await connection.fetch(statement, *values))
+            finally:
+                await connection.close()
+
+        return self.loop.do(fetch())
+
+
+def arguments(name: str, store: str, folder: Path) -> Sequence[str]:
+    """What a process is started with, behind its command."""
+    settings = ("engine.deny_private_targets=false", f"member_name={name}")
+    groups = ("--groups", str(folder / "group.yaml")) if name.startswith("bridge") else ()
+    return ("--store", store, *groups, *(word for setting in settings for word in ("--set", setting)))
+
+
+@contextlib.contextmanager
+def rig(postgres: EmbeddedPostgres, store: str, folder: Path, shape: Shape) -> Iterator[Rig]:
+    """Starts everything on an empty database of a running server, and ends it. The folder is for logs."""
+    manifest = {
+        "apiVersion": "durabletimer.dev/v1alpha1",
+        "kind": "TimerGroup",
+        "metadata": {"name": GROUP},
+        "spec": {},
+    }
+    (folder / "group.yaml").write_bytes(orjson.dumps(manifest))
+    with contextlib.ExitStack() as stack:
+        loop = stack.enter_context(Loop())
+        receiver = stack.enter_context(receiving())
+        made = Rig(loop, postgres, store, receiver, {}, folder, stack)
+        for kind, count in (("bridge", shape.bridges), ("executor", shape.executors)):
+            for number in range(1, count + 1):
+                name = f"{kind}-{number}"
+                made.add(name, made.service(name, shape.stores.get(name), shape.environments.get(name)))
+        for service in made.services.values():
+            service.start()
+        for service in made.services.values():
+            service.wait_ready()
+        made.wait_shared(*(name for name in made.services if name.startswith("executor")))
+        yield made
+
+
+@contextlib.contextmanager
+def receiving() -> Iterator[Receiver]:
+    """A receiver that answers."""
+    port, slow = free_port(), free_port()
+    command = [sys.executable, "-m", "faults.receiver", HOST, str(port), str(slow), str(SLOW_SECONDS)]
+    process = subprocess.Popen(command)
+    receiver = Receiver(Targets(f"http://{HOST}:{port}", f"http://{HOST}:{slow}"))
+    try:
+        eventually_blocking(lambda: _answers(receiver))
+        yield receiver
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _answers(receiver: Receiver) -> bool:
+    try:
+        return receiver.count() == 0
+    except OSError:
+        return False

@@ -1,0 +1,91 @@
+"""One fault from begin to end: calm, the fault, calm again, and the count."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from faults.checks import MINUTE, Fault, Verdict, judge, lost
+from faults.ledger import Callback, Ledger
+from faults.load import Load
+from faults.rig import Rig
+
+Say = Callable[[str], None]
+ALL_OUT_WITHIN: Final = 60.0
+"""Seconds that the last callbacks may take, once the load has ended, before what is missing counts as lost."""
+
+POLL: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How long and how much; `on_the_minute` has the calm last until a full minute will fall behind the fault."""
+
+    calm: float = 8.0
+    after: float = 12.0
+    scale: float = 1.0
+    on_the_minute: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What was recorded of a fault."""
+
+    fault: Fault
+    ledger: Ledger
+    callbacks: list[Callback]
+    verdict: Verdict
+    tried_again: int
+
+
+def play(rig: Rig, act: Callable[[Rig], Fault], pace: Pace, say: Say, *, lasts: float, slow: float) -> Played:
+    """Runs the load, lets the fault happen in its midst, waits for what is owed, and judges.
+
+    `lasts` is about how long the fault takes in seconds, `slow` how many timers a second go to the slow target.
+    """
+    ledger = Ledger()
+    load = rig.loop.do(_load(rig, ledger, pace, slow))
+    calm = _calm(pace, lasts)
+    rig.loop.do(load.begin(calm + lasts + pace.after))
+    running = rig.loop.start(load.run())
+    say(f"calm for {calm:.0f} s")
+    time.sleep(calm)
+    say("the fault")
+    fault = act(rig)
+    say(f"over after {fault.ended - fault.begun:.1f} s, {len(fault.in_flight)} in flight")
+    time.sleep(pace.after)
+    until = time.time()
+    rig.loop.call(load.stop)
+    running.result()
+    rig.receiver.end()
+    callbacks = _all(rig, ledger, until)
+    rig.loop.do(load.end())
+    return Played(fault, ledger, callbacks, judge(ledger, callbacks, fault, until), load.tries_again)
+
+
+async def _load(rig: Rig, ledger: Ledger, pace: Pace, slow: float) -> Load:
+    return Load(rig.bridges, rig.receiver.targets, ledger, scale=pace.scale, slow=slow)
+
+
+def _calm(pace: Pace, lasts: float) -> float:
+    """Seconds of calm, so that a full minute comes while the fault lasts or soon after, where asked for."""
+    if not pace.on_the_minute:
+        return pace.calm
+    begin = time.time() + pace.calm
+    to_minute = -begin % MINUTE
+    return pace.calm + max(0.0, to_minute - lasts - pace.after / 2)
+
+
+def _all(rig: Rig, ledger: Ledger, until: float) -> list[Callback]:
+    """All callbacks, once nothing is owed any more, or long after the last one came."""
+    callbacks: list[Callback] = []
+    deadline = time.monotonic() + ALL_OUT_WITHIN
+    while time.monotonic() < deadline:
+        callbacks += rig.receiver.callbacks(len(callbacks))
+        if next(lost(ledger, callbacks, until), None) is None:
+            break
+        time.sleep(POLL)
+    time.sleep(1.0)
+    return callbacks + rig.receiver.callbacks(len(callbacks))
