@@ -48,14 +48,21 @@ class Bodies:
     async def read(
         self, request: web.Request, limit: int, lifted: Collection[str], make: Callable[[JsonObject], T]
     ) -> T:
+        """As `document`, of the request's body.
+
+        Raises:
+            Problem: As `json_bytes` and `document`.
+        """
+        return await self.document(await json_bytes(request, limit), lifted, make)
+
+    async def document(self, body: bytes, lifted: Collection[str], make: Callable[[JsonObject], T]) -> T:
         """What `make` makes of the body, a JSON object with the texts of the members named in `lifted`.
 
         `make` may be called on another thread.
 
         Raises:
-            Problem: As `json_bytes`, INVALID_JSON, and INVALID_INPUT for JSON that is no object.
+            Problem: INVALID_JSON, and INVALID_INPUT for JSON that is no object.
         """
-        body = await json_bytes(request, limit)
         found = json_fast.read_object(body, lifted)
         if found is not None:
             return make(found)
@@ -126,18 +133,6 @@ async def json_bytes(request: web.Request, limit: int) -> bytes:
     if len(body) <= _GUNZIPPED_HERE_MAX:
         return _gunzipped(body, limit)
     return await asyncio.to_thread(_gunzipped, body, limit)
-
-
-async def json_cursor(request: web.Request, limit: int) -> Cursor:
-    """A cursor at the beginning of the body, which itself is let go.
-
-    Raises:
-        Problem: As `json_bytes`; INVALID_JSON, when it is not UTF-8.
-    """
-    try:
-        return cursor_of(await json_bytes(request, limit))
-    except JsonError as error:
-        raise invalid_json(error) from None
 
 
 async def _received(request: web.Request, limit: int) -> bytes:

@@ -75,6 +75,10 @@ class PayloadRules:
             return None
         return self._judged(value, content, _plain(content_type), here, errors)
 
+    def allow(self, value: object, content: bytes) -> bool:
+        """Whether a payload is as the group wants it."""
+        return len(content) <= self._max_bytes and (self._validator is None or self._validator.is_valid(value))
+
     def _judged(
         self, value: object, content: bytes, content_type: str | None, here: tuple[str | int, ...], errors: list[Wrong]
     ) -> Payload | None:

@@ -9,8 +9,7 @@ from typing import Final, NamedTuple
 from uuid_utils import uuid7
 
 from durable_timer.models import limits
-from durable_timer.models.checks import check_callback_url, check_new_timer_id
-from durable_timer.models.instants import format_instant, parse_instant
+from durable_timer.models.instants import format_instant
 from durable_timer.models.timer import (
     UNSET,
     Header,
@@ -31,7 +30,7 @@ from durable_timer_api.payloads import Payload, PayloadRules
 from durable_timer_api.problems import Wrong, pointer
 from durable_timer_api.schemas import NewTimerBody, RetryPolicyBody, ScheduleBody, TimerBody, TimerChangeBody
 
-_BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
+BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 """The one instant that drivers take for minus infinity."""
 
 _TIMES: Final = ("executeAt", "delay", "schedule")
@@ -40,7 +39,6 @@ _AS_THEY_ARE: Final = {
 }  # fmt: skip
 """Fields of a change that mean on the wire what they mean inside."""
 
-_PLAIN_FIELDS: Final = {"id", "executeAt", "callbackUrl", "payload"}
 _NO_RETRIES_OF_ITS_OWN: Final = RetryPolicy()
 
 
@@ -82,10 +80,6 @@ class Change:
 def new_timer(document: JsonObject, where: Surroundings, *at: str | int) -> NewTimer | list[Wrong]:
     """Reads a create; `at` are the steps from the request's root to the document."""
     members = document.members
-    if members.keys() <= _PLAIN_FIELDS:
-        plain = _plain_timer(document, where)
-        if plain is not None:
-            return plain
     body, errors = read_body(NewTimerBody, members, *at)
     errors += _one_time(members, at) + _own_group(members, where, at)
     payload = _payload(document, where.payloads, at, errors)
@@ -96,7 +90,7 @@ def new_timer(document: JsonObject, where: Surroundings, *at: str | int) -> NewT
     schedule = None if body.schedule is None else _schedule(body.schedule)
     execute_at = body.execute_at
     if execute_at is not None:
-        if execute_at == _BEGINNING or execute_at > where.now + limits.FUTURE_MAX:
+        if execute_at == BEGINNING or execute_at > where.now + limits.FUTURE_MAX:
             errors += _drivable(execute_at, at) + _near_enough(execute_at, where.now, *at, "executeAt")
     elif schedule is not None:
         execute_at = first_occurrence(schedule, where.now)
@@ -107,40 +101,6 @@ def new_timer(document: JsonObject, where: Surroundings, *at: str | int) -> NewT
     if errors:
         return errors
     return _new_timer(body, schedule, execute_at, payload, where)
-
-
-def _plain_timer(document: JsonObject, where: Surroundings) -> NewTimer | None:
-    """What `new_timer` makes of the most frequent fields alone, for half the work; None where anything is wrong."""
-    members = document.members
-    timer_id, url, at = members.get("id"), members.get("callbackUrl"), members.get("executeAt")
-    if not isinstance(url, str) or not isinstance(at, str):
-        return None
-    try:
-        if timer_id is None:
-            timer_id = str(uuid7())
-        elif isinstance(timer_id, str):
-            check_new_timer_id(timer_id)
-        else:
-            return None
-        check_callback_url(url)
-        execute_at = parse_instant(at)
-    except ValueError:
-        return None
-    errors: list[Wrong] = []
-    payload = _payload(document, where.payloads, (), errors)
-    if errors or execute_at == _BEGINNING or execute_at > where.now + limits.FUTURE_MAX:
-        return None
-    value, content = (None, None) if payload is None else (payload.value, payload.content)
-    return NewTimer(
-        group_id=where.group_id,
-        timer_id=timer_id,
-        shard=shard_of(timer_id, where.shards),
-        callback_url=url,
-        fingerprint=fingerprint(callback_url=url, execute_at=execute_at, payload=value),
-        execute_at=execute_at,
-        payload=content,
-        traceparent=where.traceparent,
-    )
 
 
 def _new_timer(
@@ -270,7 +230,7 @@ def _own_group(members: dict[str, object], where: Surroundings, at: tuple[str | 
 
 
 def _drivable(execute_at: datetime, at: tuple[str | int, ...]) -> list[Wrong]:
-    if execute_at != _BEGINNING:
+    if execute_at != BEGINNING:
         return []
     return [Wrong("must be later than 0001-01-01T00:00:00Z", pointer(*at, "executeAt"))]
 

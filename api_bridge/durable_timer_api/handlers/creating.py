@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from http import HTTPStatus
 from typing import Final
 
@@ -13,8 +14,9 @@ from durable_timer.models.results import CreateResult, CreateStatus, IfExists
 from durable_timer.models.timer import NewTimer
 from durable_timer_api.answers import json_response, timer_response
 from durable_timer_api.batches import LIFTED, Turns, read_batch
-from durable_timer_api.bodies import Bodies, json_cursor
+from durable_timer_api.bodies import Bodies, json_bytes
 from durable_timer_api.groups_cache import GroupsCache, ServedGroup
+from durable_timer_api.plain import plain_timer
 from durable_timer_api.problems import Code, Problem, invalid
 from durable_timer_api.reading import Surroundings, new_timer
 from durable_timer_api.rendering import render_timer
@@ -35,14 +37,11 @@ class Creating:
         """The operation createTimer."""
         served = await self._groups.get(request.match_info["groupId"])
         if_exists = _if_exists(request)
-        timer = await self._bodies.read(
-            request,
-            limits.BODY_MAX_BYTES,
-            LIFTED,
-            lambda document: new_timer(document, self._surroundings(served, request)),
-        )
-        if isinstance(timer, list):
-            raise invalid(timer)
+        body = await json_bytes(request, limits.BODY_MAX_BYTES)
+        where = self._surroundings(served, request)
+        timer = plain_timer(body, where)
+        if timer is None:
+            timer = await self._read(body, where)
         served.require_writable()
         result = await served.door.creates[if_exists].create(timer)
         if result.status is CreateStatus.CREATED:
@@ -56,8 +55,8 @@ class Creating:
         """The operation createTimers."""
         served = await self._groups.get(request.match_info["groupId"])
         if_exists = _if_exists(request)
-        cursor = await json_cursor(request, limits.BATCH_BODY_MAX_BYTES)
-        read = await read_batch(cursor, self._bodies, self._surroundings(served, request))
+        where = self._surroundings(served, request)
+        read = await read_batch(await json_bytes(request, limits.BATCH_BODY_MAX_BYTES), self._bodies, where)
         served.require_writable()
         timers = [item for item in read if isinstance(item, NewTimer)]
         results = iter(await served.door.store.create(timers, if_exists) if timers else [])
@@ -68,9 +67,16 @@ class Creating:
                 answers.append(_item_answer(next(results), if_exists))
             else:
                 answers.append(_problem_answer(invalid(item)))
-            await turns.after(1)
+            if turns.is_over(1):
+                await asyncio.sleep(0)
         self._metrics.created(served.group.group_id, sum(answer["status"] == HTTPStatus.CREATED for answer in answers))
         return json_response({"results": answers})
+
+    async def _read(self, body: bytes, where: Surroundings) -> NewTimer:
+        timer = await self._bodies.document(body, LIFTED, lambda document: new_timer(document, where))
+        if isinstance(timer, list):
+            raise invalid(timer)
+        return timer
 
     def _surroundings(self, served: ServedGroup, request: web.Request) -> Surroundings:
         group = served.group

@@ -69,6 +69,15 @@ def fingerprint(
     return _digest(given, payload)
 
 
+def plain_fingerprint(callback_url: str, execute_at: datetime, payload: bytes | None) -> bytes:
+    """`fingerprint` of these alone; the payload is JSON in canonical form, as orjson writes it with sorted names."""
+    given: dict[str, object] = {"at": _utc(execute_at)}
+    if payload is not None:
+        given["p"] = orjson.Fragment(payload)
+    given["u"] = callback_url
+    return blake2b(orjson.dumps(given), digest_size=FINGERPRINT_SIZE).digest()
+
+
 def _canonical(value: object) -> object:
     match value:
         case timedelta():
