@@ -6,6 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 STORE ?= postgresql
 SEEDS ?= 5000
+MINUTES ?= 30
 ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.complete
@@ -47,6 +48,10 @@ bench-neighbours: $(STAMP) ## Measure a group's lateness beside dead hosts, slow
 .PHONY: bench-large
 bench-large: $(STAMP) ## Measure beside ten million rows, and for ten minutes at a time (about an hour in all)
 	@$(BIN)/python -m bench large --store $(STORE) $(ARGS)
+
+.PHONY: soak
+soak: $(STAMP) ## Run MINUTES=30 at 1,000 timers a second, kill -9 a process each minute, judge what grows; ARGS="--seed 2"
+	@$(BIN)/python -m bench soak --minutes $(MINUTES) $(ARGS)
 
 .PHONY: faults
 faults: $(STAMP) ## Kill, pause and cut off processes at 500 timers a second, and write docs/faults.md; ARGS="--only NAME"

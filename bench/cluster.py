@@ -51,6 +51,7 @@ class Shape:
     """What a cluster consists of; settings by their dotted names, `silent` without metrics."""
 
     executors: int = 1
+    bridges: int = 1
     groups: tuple[GroupShape, ...] = (GroupShape(),)
     settings: tuple[tuple[str, str], ...] = ()
     tracing: bool = False
@@ -67,7 +68,7 @@ class SilentProcess(ServiceProcess):
 
 @dataclass(slots=True)
 class Cluster:
-    """Running processes by name: `bridge` and `executor` (or `executor-1`, …), or `standalone`."""
+    """Running processes by name: `bridge` and `executor` (or `bridge-1`, `executor-1`, …), or `standalone`."""
 
     shape: Shape
     store: str
@@ -78,13 +79,18 @@ class Cluster:
 
     @property
     def bridge(self) -> str:
-        """The REST API's address."""
+        """The REST API's address; the first, where there are several."""
         return next(iter(self.services.values())).url
+
+    @property
+    def bridges(self) -> list[str]:
+        """The addresses of all processes that serve the REST API."""
+        return [service.url for name, service in self.services.items() if not name.startswith("executor")]
 
     @property
     def executors(self) -> list[str]:
         """The names of the processes that deliver."""
-        return [name for name in self.services if name != "bridge"]
+        return [name for name in self.services if not name.startswith("bridge")]
 
     def stop_executors(self) -> None:
         """Ends all executors cleanly."""
@@ -118,9 +124,13 @@ class Cluster:
         used["load"] = processes.own_cpu_seconds() - sum(self._cpu_of_gone.values())
         return used | {"machine": processes.machine_cpu_seconds()}
 
+    def pids(self) -> dict[str, int]:
+        """The ids of the service's processes that run."""
+        return {name: pid for name, service in self.services.items() if (pid := _pid(service))}
+
     def memory_mib(self) -> dict[str, float]:
         """Memory in MiB by process, the database's too."""
-        found = {name: processes.memory_mib([pid]) for name, service in self.services.items() if (pid := _pid(service))}
+        found = {name: processes.memory_mib([pid]) for name, pid in self.pids().items()}
         server = self.database.server()
         if server is not None:
             found["database"] = processes.memory_mib([server, *processes.children(server)])
@@ -204,9 +214,11 @@ def _services(shape: Shape, url: str, folder: Path, receiver: Receiver) -> dict[
 def _names(shape: Shape, url: str) -> list[str]:
     if url.startswith("sqlite:"):
         return ["standalone"]
-    if shape.executors == 1:
-        return ["bridge", "executor"]
-    return ["bridge", *(f"executor-{number}" for number in range(1, shape.executors + 1))]
+    return [*_numbered("bridge", shape.bridges), *_numbered("executor", shape.executors)]
+
+
+def _numbered(name: str, count: int) -> list[str]:
+    return [name] if count == 1 else [f"{name}-{number}" for number in range(1, count + 1)]
 
 
 def _pid(service: ServiceProcess) -> int | None:

@@ -31,12 +31,17 @@ class Kind(StrEnum):
     SQLITE = "sqlite"
 
 
+Figures = dict[str, float | int | str]
+"""By name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a measure found: figures by name (the unit is the name's end), and charts."""
+    """What a measure found: figures by name (the unit is the name's end), charts, and which of its aims were missed."""
 
-    figures: dict[str, float | int | str] = field(default_factory=dict)
+    figures: Figures = field(default_factory=dict)
     charts: tuple[Chart, ...] = ()
+    missed: tuple[str, ...] = ()
 
 
 class Lab:

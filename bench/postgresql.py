@@ -27,6 +27,31 @@ SELECT s.shard, m.name FROM timer_shards s JOIN timer_members m ON m.incarnation
 WHERE s.group_id = $1 AND NOT m.dead
 """
 
+_RUNNING: Final = """
+SELECT t.timer_id FROM timers t JOIN timer_shards s USING (group_id, shard) JOIN timer_members m ON m.incarnation = s.owner
+WHERE t.state = 1 AND m.name = $1
+"""
+
+_CONNECTIONS: Final = """
+SELECT application_name, count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+GROUP BY application_name
+"""
+
+_RELATIONS: Final = """
+WITH sizes AS (
+  SELECT c.relname, pg_table_size(c.oid) AS size, c.relname = 'timers' OR i.indrelid = 'timers'::regclass AS apart
+  FROM pg_class c LEFT JOIN pg_index i ON i.indexrelid = c.oid
+  WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'i')
+)
+SELECT CASE WHEN apart THEN relname ELSE 'other tables' END AS name, sum(size) AS size FROM sizes GROUP BY 1 ORDER BY 1
+"""
+
+_ROWS: Final = """
+SELECT n_live_tup AS live, n_dead_tup AS dead, vacuum_count + autovacuum_count AS vacuums
+FROM pg_stat_user_tables WHERE relname = 'timers'
+"""
+
 _ACTIVITY: Final = """
 SELECT coalesce(wait_event_type || ': ' || wait_event, 'running') FROM pg_stat_activity
 WHERE datname = current_database() AND state <> 'idle' AND pid <> pg_backend_pid()
@@ -86,6 +111,24 @@ class Postgresql:
     def table(self) -> dict[str, int]:
         [(size, dead, vacuums)] = self._do(self._connection.fetch(_TABLE))
         return {"bytes": size, "dead_rows": dead, "autovacuums": vacuums}
+
+    def running(self, member: str) -> list[str]:
+        """The ids of the running timers in the shards that a member, by name, owns."""
+        return [timer_id for (timer_id,) in self._do(self._connection.fetch(_RUNNING, member))]
+
+    def connections(self) -> dict[str, int]:
+        """How many connections there are, by the name that their application gave."""
+        rows = self._do(self._connection.fetch(_CONNECTIONS))
+        return {row["application_name"]: row["count"] for row in rows}
+
+    def relations(self) -> dict[str, int]:
+        """Bytes of the table of timers, of each of its indexes, and of all other tables together."""
+        return {row["name"]: int(row["size"]) for row in self._do(self._connection.fetch(_RELATIONS))}
+
+    def rows(self) -> dict[str, int]:
+        """What the server believes of the table of timers: `live` and `dead` rows; and its `vacuums`."""
+        [row] = self._do(self._connection.fetch(_ROWS))
+        return dict(row)
 
     def server(self) -> int | None:
         backend: int = self._do(self._connection.fetchval("SELECT pg_backend_pid()"))

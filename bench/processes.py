@@ -6,7 +6,9 @@ import contextlib
 import os
 import resource
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -39,6 +41,47 @@ def machine_cpu_seconds() -> float:
 def memory_mib(pids: Iterable[int]) -> float:
     """Memory in MiB; pages that several processes share count in part for each."""
     return round(sum(_proportional(pid) for pid in pids) / 1024, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a process holds: resident memory, descriptors, those of them that are sockets (their inodes), threads; and the
+    CPU seconds that it has used."""
+
+    memory_mib: float
+    descriptors: int
+    sockets: frozenset[int]
+    threads: int
+    cpu_seconds: float
+
+
+def use(pid: int) -> Use | None:
+    """Of a process; None when it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        links = [_link(descriptor) for descriptor in Path(f"/proc/{pid}/fd").iterdir()]
+    except OSError:
+        return None
+    status = {name: rest.split() for name, _, rest in (line.partition(":") for line in lines)}
+    if "VmRSS" not in status:
+        return None
+    sockets = frozenset(int(link[8:-1]) for link in links if link.startswith("socket:["))
+    return Use(int(status["VmRSS"][0]) / 1024, len(links), sockets, int(status["Threads"][0]), cpu_seconds(pid))
+
+
+def sockets_to(url: str) -> frozenset[int]:
+    """The inodes of this machine's open sockets to an address of IPv4."""
+    port = f":{urlsplit(url).port or 0:04X}"
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return frozenset(int(row[9]) for row in rows if row[2].endswith(port))
+
+
+def _link(descriptor: Path) -> str:
+    """What a descriptor stands for; nothing when it has been closed meanwhile."""
+    try:
+        return str(descriptor.readlink())
+    except OSError:
+        return ""
 
 
 def children(pid: int) -> list[int]:

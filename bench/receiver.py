@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -50,9 +51,13 @@ class Receiver:
         """See `Track.series`."""
         return [(at, count, p50, p99) for at, count, p50, p99 in self._get(f"/series?track={track}&step={step}")]
 
-    def arrivals(self, track: str) -> list[tuple[float, int]]:
+    def arrivals(self, track: str, begin: float = 0.0, end: float = inf) -> list[tuple[float, int]]:
         """See `Track.arrivals`."""
-        return [(at, number) for at, number in self._get(f"/arrivals?track={track}")]
+        return [(at, number) for at, number in self._get(f"/arrivals?track={track}&begin={begin}&end={end}")]
+
+    def repeats(self, track: str) -> list[tuple[float, int]]:
+        """See `Track.repeats`."""
+        return [(at, number) for at, number in self._get(f"/repeats?track={track}")]
 
     def _get(self, path: str) -> Any:
         return orjson.loads(get(f"{self.url}{path}"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bench.lab import Kind, Lab, Outcome
-from bench.measures import basics, costs, creating, growth, large, neighbours
+from bench.measures import basics, costs, creating, growth, large, neighbours, soak
 
 BOTH: Final = (Kind.POSTGRESQL, Kind.SQLITE)
 SERVER: Final = (Kind.POSTGRESQL,)
@@ -45,6 +45,7 @@ MEASURES: Final = (
     Measure("pending_most", "large", "1,000/s beside 10 thousand and 10 million pending rows", growth.pending_most),
     Measure("held_open", "large", "ten minutes at 1,000/s with a transaction held open elsewhere", large.held_open),
     Measure("endurance", "large", "ten minutes at 0.7 of the burst's rate", large.endurance),
+    Measure("soak", "soak", "half an hour at 1,000/s, a process killed each minute: what grows", soak.soak, SERVER),
 )  # fmt: skip
 
 SUITES: Final = tuple(dict.fromkeys(measure.suite for measure in MEASURES))

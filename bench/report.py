@@ -14,7 +14,7 @@ from pathlib import Path
 
 import orjson
 
-from bench.charts import Chart, svg
+from bench.charts import Chart, Lines, svg
 from bench.lab import Lab, Outcome
 
 PACKAGES = ("durable-timer", "aiohttp", "asyncpg", "orjson", "pyreqwest", "uvloop")
@@ -26,12 +26,15 @@ class Report:
 
     folder: Path
     name: str
+    heading: str
     head: Mapping[str, object]
     measures: dict[str, dict[str, float | int | str]] = field(default_factory=dict)
     charts: list[Chart] = field(default_factory=list)
+    missed: list[str] = field(default_factory=list)
 
     def add(self, measure: str, outcome: Outcome) -> None:
         self.measures[measure] = outcome.figures
+        self.missed += [f"{measure}: {words}" for words in outcome.missed]
         self.charts += [replace(chart, title=f"{measure}: {chart.title}") for chart in outcome.charts]
         self.save()
 
@@ -41,13 +44,21 @@ class Report:
 
     def save(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        whole = {**self.head, "measures": self.measures}
+        series = {chart.title: chart.lines for chart in self.charts if isinstance(chart, Lines)}
+        whole = {**self.head, "measures": self.measures, "missed": self.missed}
+        if series:
+            self.series.write_bytes(orjson.dumps(series) + b"\n")
         self.json.write_bytes(orjson.dumps(whole, option=orjson.OPT_INDENT_2) + b"\n")
-        self.svg.write_text(svg(self.charts))
+        self.svg.write_text(svg(self.charts, self.heading))
 
     @property
     def json(self) -> Path:
         return self.folder / f"{self.name}.json"
+
+    @property
+    def series(self) -> Path:
+        """The points of the lines that are drawn, by the charts' titles."""
+        return self.folder / f"{self.name}-series.json"
 
     @property
     def svg(self) -> Path:
@@ -57,15 +68,18 @@ class Report:
 def new(folder: Path, suite: str, lab: Lab, scale: float) -> Report:
     """An empty report of now, of this machine and of this version."""
     now = datetime.now(UTC)
+    of, made = machine(), versions()
+    where = f"{of['cores']} cores of {of['processor']}, {of['memory_gib']} GiB"
+    heading = f"{now:%Y-%m-%d %H:%M} UTC, {lab.kind}, {where}, commit {made.get('commit', 'unknown')}"
     head = {
         "date": now.isoformat(timespec="seconds"),
         "suite": suite,
         "store": lab.kind.value,
         "scale": scale,
-        "machine": machine(),
-        "versions": versions(),
+        "machine": of,
+        "versions": made,
     }
-    return Report(folder, f"{now:%Y%m%dT%H%M%SZ}-{lab.kind}-{suite}", head)
+    return Report(folder, f"{now:%Y%m%dT%H%M%SZ}-{lab.kind}-{suite}", heading, head)
 
 
 def table(figures: Mapping[str, float | int | str]) -> Iterator[str]:

@@ -3,8 +3,8 @@
 Usage: python -m bench.sink HOST PORT SLOW_PORT SLOW_SECONDS
 
 What comes to SLOW_PORT is answered after SLOW_SECONDS. A POST to `/v1/traces` (a collector's) is answered and forgotten.
-`GET /reset` forgets everything; `GET /count`, `/summary`, `/series` and `/arrivals`, each with `?track=NAME` (series with
-`&step=SECONDS`, too), answer JSON (see `tracks`).
+`GET /reset` forgets everything; `GET /count`, `/summary`, `/series`, `/arrivals` and `/repeats`, each with `?track=NAME`
+(series with `&step=SECONDS`, arrivals with `&begin=` and `&end=` where not all are wanted), answer JSON (see `tracks`).
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ def _answered(tracks: Tracks, path: str, asked: dict[str, str]) -> object:
         case "/series":
             return track.series(float(asked["step"]))
         case "/arrivals":
-            return track.arrivals()
+            return track.arrivals(float(asked.get("begin", 0)), float(asked.get("end", "inf")))
+        case "/repeats":
+            return track.repeats()
         case "/reset":
             tracks.clear()
             return None

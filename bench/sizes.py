@@ -35,13 +35,20 @@ class Sizes:
     rate: int = 1_000
     """Timers a second of a steady load."""
 
+    soak_seconds: float = 1800.0
+    kill_every: float = 60.0
+    """Seconds between the kills of a soak."""
+
+    seed: int = 1
+    """Chooses who is killed."""
+
     connections: int = 48
     create_rate: int = 5_000
     """Creates a second into the neighbour."""
 
     def scaled(self, factor: float) -> Sizes:
-        """All but the rates multiplied."""
-        kept = {"purge_within", "rate", "connections", "create_rate"}
+        """All but the rates, the kills and the seed multiplied."""
+        kept = {"purge_within", "rate", "connections", "create_rate", "kill_every", "seed"}
         counts = {
             field.name: type(value)(max(1, value * factor))
             for field in fields(self)

@@ -23,7 +23,7 @@ def new_track() -> str:
 
 def create(track: str, number: int, due: datetime, url: str, group: str = GROUP) -> bytes:
     """A request that creates one timer."""
-    return load.request("POST", f"/api/v1/groups/{group}/timers", orjson.dumps(_timer(track, number, due, url)))
+    return load.request("POST", f"/api/v1/groups/{group}/timers", orjson.dumps(timer(track, number, due, url)))
 
 
 def creates(track: str, url: str, group: str = GROUP) -> Iterator[bytes]:
@@ -38,7 +38,7 @@ def create_batches(
     track: str, dues: Sequence[datetime], url: str, *, first: int = 0, size: int = BATCH, group: str = GROUP
 ) -> list[bytes]:
     """Requests that create timers by `:batch`, numbered from `first` in the order of `dues`."""
-    timers = [_timer(track, number, due, url) for number, due in enumerate(dues, first)]
+    timers = [timer(track, number, due, url) for number, due in enumerate(dues, first)]
     return [
         load.request("POST", f"/api/v1/groups/{group}/timers:batch", orjson.dumps({"timers": timers[i : i + size]}))
         for i in range(0, len(timers), size)
@@ -54,5 +54,6 @@ def cancels(track: str, count: int, *, size: int = 1000, group: str = GROUP) -> 
     ]
 
 
-def _timer(track: str, number: int, due: datetime, url: str) -> dict[str, object]:
+def timer(track: str, number: int, due: datetime, url: str) -> dict[str, object]:
+    """A create's body."""
     return {"id": f"{track}-{number}", "executeAt": due, "callbackUrl": f"{url}/cb", "payload": PAYLOAD}

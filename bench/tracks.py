@@ -6,8 +6,10 @@ A timer's id is `<track>-<number>`, the numbers of a track from 0.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from datetime import datetime
 from itertools import pairwise
+from math import inf
 
 Figures = dict[str, float | int]
 PERCENTILES = (50, 90, 99, 99.9)
@@ -37,9 +39,20 @@ class Track:
         self.duplicates += self._seen[number]
         self._seen[number] = 1
 
-    def arrivals(self) -> list[tuple[float, int]]:
-        """When each arrived and its number, in the order of arrival."""
-        return list(zip(self._arrived, self._number, strict=True))
+    def arrivals(self, begin: float = 0.0, end: float = inf) -> list[tuple[float, int]]:
+        """When each arrived and its number, in the order of arrival: those from `begin` to before `end`."""
+        low, high = bisect_left(self._arrived, begin), bisect_left(self._arrived, end)
+        return list(zip(self._arrived[low:high], self._number[low:high], strict=True))
+
+    def repeats(self) -> list[tuple[float, int]]:
+        """The same of those whose number had arrived before."""
+        seen = bytearray(len(self._seen))
+        found = []
+        for at, number in zip(self._arrived, self._number, strict=True):
+            if seen[number]:
+                found.append((at, number))
+            seen[number] = 1
+        return found
 
     def summary(self) -> Figures:
         """Counts, callbacks a second from when the first was due to the last, lateness in ms, the longest gap in s."""

@@ -25,6 +25,7 @@ TINY = replace(
     lead=0.1,
     steady_seconds=0.1,
     long_seconds=0.2,
+    soak_seconds=1.0,
     slow_seconds=0.2,
     purge_within=0.0,
     idle_groups=2,
@@ -37,7 +38,7 @@ TINY = replace(
     slow=5,
 )
 
-ON_POSTGRESQL = ("held_open",)
+ON_POSTGRESQL = ("held_open", "soak")
 ELSEWHERE = (*ON_POSTGRESQL, "executors", "costs", "pending_most")
 """Not run on SQLite: what needs a server, what starts many clusters, and one that is another with more rows."""
 
