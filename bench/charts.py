@@ -18,6 +18,9 @@ BOTTOM: Final = 46
 SHORT: Final = 10
 """Letters of a label that fit below a narrow bar."""
 
+WIDEST: Final = 90
+"""Of a bar."""
+
 INK: Final = "#1f2933"
 FAINT: Final = "#5f6b7a"
 GRID: Final = "#d9dee5"
@@ -35,6 +38,7 @@ class Bars:
     title: str
     unit: str
     values: Mapping[str, float]
+    x_unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +86,10 @@ def _bars(chart: Bars) -> str:
     ticks = _ticks(0.0, max(chart.values.values()))
     y = _scale(0.0, ticks[-1], HEIGHT - BOTTOM, TOP)
     room = (WIDTH - LEFT - RIGHT) / len(chart.values)
-    parts = [_frame(chart.title, chart.unit, "", ticks, y)]
+    parts = [_frame(chart.title, chart.unit, chart.x_unit, ticks, y)]
     for place, (label, value) in enumerate(chart.values.items()):
-        left, top = LEFT + room * (place + 0.15), y(value)
-        middle = left + room * 0.35
-        tall = max(0.0, y(0.0) - top)
-        parts.append(_rect(left, top, room * 0.7, tall, COLOURS[0]))
+        middle, wide, top = LEFT + room * (place + 0.5), min(WIDEST, room * 0.7), y(value)
+        parts.append(_rect(middle - wide / 2, top, wide, max(0.0, y(0.0) - top), COLOURS[0]))
         parts.append(_text(middle, top - 5, f"{value:,.4g}" if value < 1e4 else f"{value:,.0f}"))
         parts += [_text(middle, HEIGHT - BOTTOM + 15 * line, word) for line, word in enumerate(_wrapped(label), 1)]
     return "".join(parts)
@@ -149,11 +151,12 @@ def _height(point: tuple[float, float]) -> float:
 
 
 def _wrapped(label: str) -> tuple[str, ...]:
-    """A label in at most two lines."""
-    if len(label) <= SHORT:
+    """A label in at most two lines, cut as near to its middle as can be."""
+    cuts = [place for place, letter in enumerate(label) if letter == " "]
+    if len(label) <= SHORT or not cuts:
         return (label,)
-    first, _, rest = label.partition(" ")
-    return (first, rest)
+    cut = min(cuts, key=lambda place: abs(place - len(label) / 2))
+    return (label[:cut], label[cut + 1 :])
 
 
 def _frame(title: str, y_unit: str, x_unit: str, ticks: Sequence[float], y: Place) -> str:

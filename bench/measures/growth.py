@@ -51,7 +51,13 @@ def _beside_pending(lab: Lab, counts: tuple[int, ...]) -> Outcome:
     figures["cpu_ratio"] = round(many / few, 3) if few else 0.0
     figures["late_p99_ratio"] = round(_ratio(lates), 3)
     title = f"{sizes.rate:,} timers a second by pending rows"
-    return Outcome(figures, (Bars(f"{title}: p99 of lateness", "ms", lates), Bars(f"{title}: CPU", "s/1,000", costs)))
+    return Outcome(
+        figures,
+        (
+            Bars(f"{title}: p99 of lateness", "ms", lates, "pending rows"),
+            Bars(f"{title}: CPU of service and database", "seconds for 1,000 timers", costs, "pending rows"),
+        ),
+    )
 
 
 def _ratio(lates: dict[str, float]) -> float:
@@ -130,8 +136,11 @@ def executors(lab: Lab) -> Outcome:
         lates[str(count)] = steady.p99()
     return Outcome(
         figures,
-        (Bars("Burst by executors", "callbacks/s", rates), Bars("Lateness p99 at a steady load by executors", "ms", lates)),
-    )  # fmt: skip
+        (
+            Bars("Burst by executors", "callbacks/s", rates, "executors"),
+            Bars("Lateness p99 at a steady load by executors", "ms", lates, "executors"),
+        ),
+    )
 
 
 class Sampling:
