@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -122,7 +122,7 @@ class Run:
             **of_gaps(gaps),
             **_of_trends(trends),
         }
-        return Outcome(figures, self._charts(gaps), tuple(_missed(figures, gaps, trends)))
+        return Outcome(figures, self._charts(gaps), tuple(missed(figures, gaps, trends)))
 
     def close(self) -> None:
         self._feed.close()
@@ -212,17 +212,20 @@ WORDS: Final = {
 }
 
 
-def _of_trends(trends: dict[str, Trend]) -> Figures:
+def _of_trends(trends: Mapping[str, Trend]) -> Figures:
     figures: Figures = {"not_judged": sum(found.growth is None for found in trends.values())}
-    for name, found in trends.items():
-        if found.growth is not None:
-            words = f"{found.growth:+,.2f} of {found.level:,.2f}, allowed {found.allowed:,.2f}"
-            figures[f"growth of {name}"] = words + (" GROWS" if found.grows else "")
-    return figures
+    return figures | {f"growth of {name}": _growth(found) for name, found in trends.items()}
 
 
-def _missed(figures: Figures, gaps: Sequence[Gap], trends: dict[str, Trend]) -> list[str]:
-    missed = [f"{name}: {figures[name]}" for name in ("lost", "early", "duplicates_unexplained") if figures.get(name)]
+def missed(figures: Figures, gaps: Sequence[Gap], trends: Mapping[str, Trend]) -> list[str]:
+    """What must not be: something lost, early, or twice though nobody died over it; a long outage; growth."""
+    found = [f"{name}: {figures[name]}" for name in ("lost", "early", "duplicates_unexplained") if figures.get(name)]
     slow = [gap for gap in gaps if gap.again > FIRING_AGAIN]
-    missed += [f"{gap.kill.name} killed: firing again after {gap.again:.2f} s" for gap in slow]
-    return missed + [f"{figures[f'growth of {name}']}: {name}" for name, found in trends.items() if found.grows]
+    found += [f"{gap.kill.name} killed: firing again after {gap.again:.2f} s" for gap in slow]
+    return found + [f"growth of {name}: {_growth(one)}" for name, one in trends.items() if one.grows]
+
+
+def _growth(found: Trend) -> str:
+    if found.growth is None:
+        return "not judged"
+    return f"{found.growth:+,.2f} of {found.level:,.2f}, allowed {found.allowed:,.2f}"

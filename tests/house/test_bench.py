@@ -138,6 +138,19 @@ def test_a_measure_that_fails_is_reported_and_keeps_none_from_running(tmp_path: 
     assert any(line.split() == ["two", "2", "3.5"] for line in said)
 
 
+def test_a_measure_that_misses_its_own_aim_is_told_and_saved(tmp_path: Path) -> None:
+    said: list[str] = []
+    lab = Lab(Kind.SQLITE, TINY, said.append)
+    found = report.new(tmp_path, "bench", lab, 1)
+    misses = Measure(
+        "misses", "bench", "", lambda _: Outcome({"lost": 1}, (Lines("l", "s", "", {"a": [(0, 1)]}),), ("lost: 1",))
+    )
+    assert not command.measure_all(lab, [misses], found)
+    assert orjson.loads(found.json.read_bytes())["missed"] == ["misses: lost: 1"]
+    assert orjson.loads(found.series.read_bytes()) == {"misses: l": {"a": [[0, 1]]}}
+    assert "  MISSED lost: 1" in said
+
+
 def test_the_receiver_tells_what_is_late_early_and_twice() -> None:
     tracks = Tracks()
     for number, late in enumerate([0.001, 0.002, -0.5]):

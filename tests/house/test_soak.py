@@ -2,12 +2,14 @@
 
 import http.server
 import math
+import os
 import random
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import orjson
 import pytest
@@ -15,7 +17,8 @@ import pytest
 from bench import processes
 from bench.charts import Lines, svg
 from bench.feed import Feed
-from bench.kills import kill_times
+from bench.kills import Gap, Kill, kill_times
+from bench.measures.soak import missed
 from bench.sizes import Sizes
 from bench.tracks import Tracks
 from bench.trends import Allowance, Point, Trend, trend
@@ -129,6 +132,32 @@ def test_marks_dots_and_logarithmic_axes_are_drawn() -> None:
     assert "kill -9" in drawn
     assert "a heading" in drawn
     assert len(drawn) < 50_000
+
+
+def test_what_must_not_be_is_told_each() -> None:
+    good = Trend(100.0, 1.0, 5.0)
+    kill = Kill(0.0, "executor-1", frozenset({1}), frozenset())
+    figures: dict[str, float | int | str] = {"lost": 0, "early": 0, "duplicates_unexplained": 0, "duplicates": 7}
+    assert not missed(figures, [Gap(kill, 2.1, 2.0)], {"a": good, "unseen": replace(good, growth=None)})
+    bad = {"lost": 1, "early": 2, "duplicates_unexplained": 3}
+    told = missed({**figures, **bad}, [Gap(kill, 3.2, 3.1)], {"leak": replace(good, growth=6.0), "a": good})
+    assert [words.split(":")[0] for words in told] == [*bad, "executor-1 killed", "growth of leak"]
+
+
+def test_a_process_is_seen_to_hold_what_it_holds() -> None:
+    before = processes.use(os.getpid())
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as connection, Path(os.devnull).open():
+            inode = os.fstat(connection.fileno()).st_ino
+            held = processes.use(os.getpid())
+            to_server = processes.sockets_to(f"http://127.0.0.1:{port}")
+    assert before is not None
+    assert held is not None
+    assert held.descriptors == before.descriptors + 3
+    assert held.sockets & to_server == {inode}
+    assert held.memory_mib > 1
+    assert held.threads >= 1
 
 
 def test_a_process_that_is_gone_uses_nothing() -> None:
