@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -36,11 +37,21 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """After a kill: the longest time in which one of the shards had no callback, and when all fired again, in seconds."""
+    """After a kill: the longest time in which one of the shards had no callback, and when all fired again, in seconds; and
+    how many of what was under way arrived twice."""
 
     kill: Kill
     longest: float
     again: float
+    twice: int
+
+    def told(self, begin: float) -> str:
+        """In words, with the time since `begin`."""
+        kill = self.kill
+        words = f"{kill.at - begin:.0f} s: {kill.name}, longest gap of a shard {self.longest:.2f} s"
+        if kill.what == "bridge":
+            return words
+        return f"{words}, firing again after {self.again:.2f} s, {len(kill.under_way)} under way, {self.twice} twice"
 
 
 def kill_interval(sizes: Sizes) -> float:
@@ -58,8 +69,11 @@ def kill_times(sizes: Sizes) -> list[float]:
     ]
 
 
-def gap_after(cluster: Cluster, track: str, kill: Kill) -> Gap:
-    """Of the killed executor's shards, or of all when it had none; the whole window where none fired in it."""
+def gap_after(cluster: Cluster, track: str, kill: Kill, repeated: AbstractSet[int]) -> Gap:
+    """Of the killed executor's shards, or of all when it had none; the whole window where none fired in it.
+
+    `repeated` are the numbers of the timers that arrived more than once.
+    """
     by_shard: dict[int, list[float]] = {shard: [] for shard in (kill.shards or range(SHARDS))}
     for at, number in cluster.receiver.arrivals(track, kill.at - 1.0, kill.at + WINDOW):
         shard = shard_of(f"{track}-{number}", SHARDS)
@@ -68,7 +82,8 @@ def gap_after(cluster: Cluster, track: str, kill: Kill) -> Gap:
     silent = [(kill.at, kill.at + WINDOW)]
     gaps = [max(pairwise(arrived), key=_length) if len(arrived) > 1 else silent[0] for arrived in by_shard.values()]
     longest = max(map(_length, gaps))
-    return Gap(kill, longest, max(end - kill.at for _, end in gaps) if kill.shards else longest)
+    again = max(end - kill.at for _, end in gaps) if kill.shards else longest
+    return Gap(kill, longest, again, len(kill.under_way & repeated))
 
 
 def _length(gap: tuple[float, float]) -> float:

@@ -39,7 +39,7 @@ class Sizes:
     kill_every: float = 60.0
     """Seconds between the kills of a soak."""
 
-    seed: int = 1
+    seed: int = 2
     """Chooses who is killed."""
 
     connections: int = 48

@@ -106,20 +106,22 @@ class Run:
         """Figures, charts, and what was missed."""
         seen = self._cluster.receiver.summary(self._track)
         lost = self._feed.acknowledged - seen["callbacks"] + seen.get("duplicates", 0)
-        under_way = sum(len(kill.under_way) for kill in self._kills)
-        gaps = [gap_after(self._cluster, self._track, kill) for kill in self._kills]
+        repeats = [number for _, number in self._cluster.receiver.repeats(self._track)]
+        under_way = {number for kill in self._kills for number in kill.under_way}
+        gaps = [gap_after(self._cluster, self._track, kill, set(repeats)) for kill in self._kills]
         trends = self._trends()
         figures: Figures = {
             "expected": self._feed.acknowledged,
             **seen,
             "lost": lost,
-            "under_way_at_kills": under_way,
-            "duplicates_unexplained": self._unexplained(),
+            "under_way_at_kills": len(under_way),
+            "duplicates_unexplained": sum(number not in under_way for number in repeats),
             "creates_repeated": self._feed.repeated,
             "create_slowest_s": round(self._feed.slowest, 3),
             "vacuums": self._vitals.vacuums,
             **self._cost.per_thousand(self._feed.acknowledged),
             **of_gaps(gaps),
+            **{f"kill_{place:02}": gap.told(self._begin) for place, gap in enumerate(gaps, 1)},
             **_of_trends(trends),
         }
         return Outcome(figures, self._charts(gaps), tuple(missed(figures, gaps, trends)))
@@ -148,11 +150,6 @@ class Run:
         self._lab.say(
             f"  {at - self._begin:6.0f} s: killed {name}, which had {len(shards)} shards and {len(under_way)} timers under way"
         )
-
-    def _unexplained(self) -> int:
-        """Duplicates of timers that no killed process had under way."""
-        under_way = {number for kill in self._kills for number in kill.under_way}
-        return sum(number not in under_way for _, number in self._cluster.receiver.repeats(self._track))
 
     def _trends(self) -> dict[str, Trend]:
         found = {}

@@ -138,9 +138,9 @@ def test_what_must_not_be_is_told_each() -> None:
     good = Trend(100.0, 1.0, 5.0)
     kill = Kill(0.0, "executor-1", frozenset({1}), frozenset())
     figures: dict[str, float | int | str] = {"lost": 0, "early": 0, "duplicates_unexplained": 0, "duplicates": 7}
-    assert not missed(figures, [Gap(kill, 2.1, 2.0)], {"a": good, "unseen": replace(good, growth=None)})
+    assert not missed(figures, [Gap(kill, 2.1, 2.0, 0)], {"a": good, "unseen": replace(good, growth=None)})
     bad = {"lost": 1, "early": 2, "duplicates_unexplained": 3}
-    told = missed({**figures, **bad}, [Gap(kill, 3.2, 3.1)], {"leak": replace(good, growth=6.0), "a": good})
+    told = missed({**figures, **bad}, [Gap(kill, 3.2, 3.1, 0)], {"leak": replace(good, growth=6.0), "a": good})
     assert [words.split(":")[0] for words in told] == [*bad, "executor-1 killed", "growth of leak"]
 
 
