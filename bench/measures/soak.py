@@ -160,7 +160,8 @@ class Run:
         return {**found, "lateness p50: ms": self._trend(p50, ALLOWED_LATENESS)}
 
     def _trend(self, lives: Lives, allowed: Allowance) -> Trend:
-        return trend(lives, self._sizes.soak_seconds, kill_interval(self._sizes), allowed)
+        """Judged until the last timers are created: bridges rest from then on."""
+        return trend(lives, self._sizes.soak_seconds - self._ahead, kill_interval(self._sizes), allowed)
 
     def _seconds(self) -> list[tuple[float, int, float, float]]:
         """By the second: seconds since the first was due, callbacks, p50 and p99 of their lateness in ms."""
