@@ -10,46 +10,109 @@ import contextlib
 import sys
 import tempfile
 import time
+import traceback
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
+from faults.disk import NotHere, small_disk
 from faults.registry import SCENARIOS, Scenario
-from faults.rig import rig
+from faults.report import Results, figures, line
+from faults.rig import faketime, rig
 from faults.scene import Pace, Played, play
 from tests.support.postgres import EmbeddedPostgres, new_database
+
+DOCS: Final = Path(__file__).parents[1] / "docs"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    found = argparse.ArgumentParser(
+        prog="python -m faults",
+        description="Lets faults happen to the service under load, and counts its promises. Takes about 18 minutes.",
+    )
+    found.add_argument("--only", choices=[one.name for one in SCENARIOS], action="append", default=[])
+    found.add_argument("--docs", type=Path, default=DOCS, help="where to write faults.md and the folder faults")
+    found.add_argument("--keep", type=Path, help="a folder to keep the logs of all processes in")
+    found.add_argument("--list", action="store_true", help="list all faults, and end")
+    return found
 
 
 def main() -> None:
     """Runs the command."""
-    parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
-    parser.add_argument("--only", choices=[one.name for one in SCENARIOS], action="append", default=[])
-    parser.add_argument("--list", action="store_true")
-    arguments = parser.parse_args()
-    chosen = [one for one in SCENARIOS if not arguments.only or one.name in arguments.only]
-    server = EmbeddedPostgres(durable=True)
-    good = True
-    with contextlib.closing(contextlib.ExitStack()) as stack:
-        stack.callback(server.remove)
-        server.start()
-        for one in chosen:
-            played = run(one, server, Pace())
-            print(played.verdict)
-            good = good and not played.verdict.complaints
+    arguments = parser().parse_args()
+    if arguments.list:
+        print("\n".join(f"{one.name:<16} {one.about}" for one in SCENARIOS))
+        return
+    results = Results(arguments.docs / "faults", arguments.docs / "faults.md")
+    with server(None) as shared:
+        good = run_all(chosen(arguments.only), shared, results, arguments.keep)
+    print(f"\nwritten: {results.page}")
     sys.exit(0 if good else 1)
 
 
-def run(scenario: Scenario, server: EmbeddedPostgres, pace: Pace) -> Played:
-    """One fault, in a rig of its own."""
+def chosen(only: Sequence[str]) -> list[Scenario]:
+    """Those named, or all."""
+    return [one for one in SCENARIOS if not only or one.name in only]
+
+
+def run_all(scenarios: Sequence[Scenario], shared: EmbeddedPostgres, results: Results, keep: Path | None) -> bool:
+    """Each fault in turn; one that cannot be run does not keep the others from it. False when anything was wrong."""
+    good = True
+    for place, one in enumerate(scenarios, 1):
+        print(f"\n[{place}/{len(scenarios)}] {one.name}: {one.about}", flush=True)
+        try:
+            played = run(one, shared, Pace(), keep)
+        except NotHere as missing:
+            print(f"  skipped: {missing}")
+            results.skipped(one.name, one.about, str(missing))
+        except Exception:  # noqa: BLE001 - whatever went wrong, the others are wanted
+            good = False
+            traceback.print_exc()
+            continue
+        else:
+            good = good and not played.verdict.complaints
+            results.add(one.name, one.about, played)
+            print(f"  {line(figures(played))}")
+            for complaint in played.verdict.complaints[:20]:
+                print(f"  !! {complaint}")
+        results.write_page([one.name for one in SCENARIOS])
+    return good
+
+
+def run(scenario: Scenario, shared: EmbeddedPostgres, pace: Pace, keep: Path | None = None) -> Played:
+    """One fault, in a rig and on a database of its own; `keep` is a folder for the logs of its processes.
+
+    Raises:
+        NotHere: this machine cannot make it happen.
+    """
+    if scenario.shape.own_clock and faketime() is None:
+        raise NotHere("libfaketime is not installed")
     begun = time.monotonic()
 
-    def say(line: str) -> None:
-        print(f"  {time.monotonic() - begun:5.1f} s  {line}", flush=True)
+    def say(what: str) -> None:
+        print(f"  {time.monotonic() - begun:5.1f} s  {what}", flush=True)
 
-    with (
-        tempfile.TemporaryDirectory(prefix="durable-timer-faults-") as folder,
-        new_database(server.url) as store,
-        rig(server, store, Path(folder), scenario.shape) as running,
-    ):
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="durable-timer-faults-")))
+        if keep is not None:
+            folder = keep / scenario.name
+            folder.mkdir(parents=True, exist_ok=True)
+        own = stack.enter_context(server(scenario.shape.disk_mib)) if scenario.shape.disk_mib else shared
+        store = stack.enter_context(new_database(own.url))
+        running = stack.enter_context(rig(own, store, folder, scenario.shape))
         return play(running, scenario.act, pace, say, lasts=scenario.lasts, slow=scenario.slow)
+
+
+@contextlib.contextmanager
+def server(disk_mib: int | None) -> Iterator[EmbeddedPostgres]:
+    """A running PostgreSQL with durable settings, on a disk of that size where it is given."""
+    with contextlib.ExitStack() as stack:
+        place = stack.enter_context(small_disk(disk_mib)) if disk_mib else None
+        found = EmbeddedPostgres(durable=True, place=place)
+        stack.callback(found.remove)
+        found.start()
+        yield found
 
 
 if __name__ == "__main__":

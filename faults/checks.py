@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
-from math import ceil, inf
+from math import ceil
 from typing import Final
 
 from faults.ledger import Callback, Entry, Kind, Ledger, Result
@@ -19,8 +19,8 @@ FIRES_AGAIN_WITHIN: Final = 3.0
 DECLARED_DEAD_AFTER: Final = 2.0
 """Seconds without a beat: the first moment at which others may take over."""
 
-ON_ITS_WAY: Final = 0.1
-"""Seconds within which a callback sent before an instant still arrives."""
+PLANNED_WITHIN: Final = 1.0
+"""Seconds that a planned stop may leave a shard silent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,13 +29,14 @@ class Fault:
 
     `in_flight` are the ids of timers that those executors had taken and not settled which died, stood still or were
     cut off; empty when none did. `taken_over` says that another executor should have gone on during the fault: then
-    firing again counts from when it could.
+    firing again counts from when it could. `within` are the seconds of silence that are allowed then.
     """
 
     begun: float
     ended: float
     in_flight: frozenset[str] = frozenset()
     taken_over: bool = False
+    within: float = FIRES_AGAIN_WITHIN
 
     @property
     def over(self) -> float:
@@ -63,9 +64,9 @@ class Verdict:
     gap: float
     """Seconds: the longest time any one shard was silent from the fault's begin on."""
     again: float
-    """Seconds after `Fault.over` until the last shard fired again."""
-    late: tuple[str, ...] = field(default=())
-    """Shards that did not fire again in time."""
+    """Seconds: the same, counted from `Fault.over`."""
+    late: tuple[str, ...]
+    """Shards that were silent for longer than that."""
 
     @property
     def complaints(self) -> tuple[str, ...]:
@@ -84,8 +85,7 @@ class Verdict:
 def judge(ledger: Ledger, callbacks: Sequence[Callback], fault: Fault, until: float) -> Verdict:
     """Counts all promises. `until` is when the load ended: schedules and shards owe nothing after it."""
     twice = duplicates(callbacks)
-    silences = silent(callbacks, fault, until)
-    again = max((after for after in silences.values()), default=0.0)
+    silences = silent(callbacks, fault.over, until)
     return Verdict(
         timers=sum(entry.acknowledged is not None for entry in ledger.entries.values()),
         callbacks=len(callbacks),
@@ -97,11 +97,9 @@ def judge(ledger: Ledger, callbacks: Sequence[Callback], fault: Fault, until: fl
         in_flight=len(fault.in_flight),
         unexcused=tuple(f"{one.id} at {one.at:.3f}" for one in twice if one.id not in fault.in_flight),
         wrong=tuple(ledger.wrong),
-        gap=gap(callbacks, fault, until),
-        again=again,
-        late=tuple(
-            f"shard {shard} for {after:.2f} s" for shard, after in silences.items() if after > FIRES_AGAIN_WITHIN
-        ),
+        gap=max(silent(callbacks, fault.begun, until).values()),
+        again=max(silences.values()),
+        late=tuple(f"shard {shard} for {lasted:.2f} s" for shard, lasted in silences.items() if lasted > fault.within),
     )
 
 
@@ -161,23 +159,13 @@ def duplicates(callbacks: Iterable[Callback]) -> list[Callback]:
     return found
 
 
-def silent(callbacks: Iterable[Callback], fault: Fault, until: float) -> Mapping[int, float]:
-    """By shard: seconds after `fault.over` until it fired again; as long as the load lasted when it never did."""
-    first = dict.fromkeys(range(SHARDS), max(0.0, until - fault.over))
+def silent(callbacks: Iterable[Callback], begin: float, until: float) -> Mapping[int, float]:
+    """The longest time in seconds that each shard was silent between two instants, in which all have timers due."""
+    times: dict[int, list[float]] = {shard: [begin, until] for shard in range(SHARDS)}
     for one in callbacks:
-        if one.at > fault.over + ON_ITS_WAY:
-            shard = shard_of(one.id)
-            first[shard] = min(first[shard], one.at - fault.over)
-    return first
-
-
-def gap(callbacks: Iterable[Callback], fault: Fault, until: float) -> float:
-    """The longest time in seconds that any one shard was silent between the fault's begin and the load's end."""
-    times: dict[int, list[float]] = {shard: [fault.begun, until] for shard in range(SHARDS)}
-    for one in callbacks:
-        if fault.begun < one.at < until:
+        if begin < one.at < until:
             times[shard_of(one.id)].append(one.at)
-    return max((b - a for ats in times.values() for a, b in pairwise(sorted(ats))), default=inf)
+    return {shard: max(b - a for a, b in pairwise(sorted(ats))) for shard, ats in times.items()}
 
 
 def shard_of(timer_id: str) -> int:

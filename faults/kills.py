@@ -1,23 +1,71 @@
-"""Processes that die at once."""
+"""Processes that die at once, and one that stands still."""
 
 from __future__ import annotations
 
+import signal
 import time
+from typing import Final
 
 from faults.checks import Fault
 from faults.rig import Rig
 
-STARTED_AGAIN_AFTER = 5.0
-SETTLED_BY = 0.3
+STARTED_AGAIN_AFTER: Final = 5.0
+BOTH_STARTED_AGAIN_AFTER: Final = 2.0
+PAUSED_FOR: Final = 6.0
+SETTLED_BY: Final = 0.3
 """Seconds after which a settle that a killed process had sent is committed, or never is."""
 
 
 def one(rig: Rig) -> Fault:
-    """kill -9 of an executor; the other takes over, and it comes back later."""
-    return _killed(rig, "executor-1")
+    """An executor; the other takes over, and it comes back later."""
+    return _executor(rig, "executor-1")
 
 
-def _killed(rig: Rig, name: str) -> Fault:
+def the_other(rig: Rig) -> Fault:
+    """The other one, when the first has been killed and is back. What is counted as the fault is the second kill."""
+    first = _executor(rig, "executor-1")
+    rig.wait_shared("executor-1", "executor-2")
+    second = _executor(rig, "executor-2")
+    return Fault(begun=second.begun, ended=second.ended, in_flight=first.in_flight | second.in_flight, taken_over=True)
+
+
+def both(rig: Rig) -> Fault:
+    """Both executors; no one takes over until they are started again."""
+    names = ("executor-1", "executor-2")
+    begun = time.time()
+    for name in names:
+        rig.services[name].signal(signal.SIGKILL)
+    time.sleep(SETTLED_BY)
+    in_flight = rig.in_flight(*names)
+    time.sleep(BOTH_STARTED_AGAIN_AFTER)
+    for name in names:
+        rig.services[name].kill()
+        rig.services[name].start()
+    rig.services[names[0]].wait_ready()
+    return Fault(begun=begun, ended=time.time(), in_flight=in_flight)
+
+
+def bridge(rig: Rig) -> Fault:
+    """A bridge; what it had acknowledged fires on, without a gap."""
+    begun = time.time()
+    rig.services["bridge-1"].kill()
+    time.sleep(STARTED_AGAIN_AFTER)
+    rig.services["bridge-1"].start()
+    rig.services["bridge-1"].wait_ready()
+    return Fault(begun=begun, ended=begun)
+
+
+def pause(rig: Rig) -> Fault:
+    """SIGSTOP of an executor, longer than it takes to be declared dead, and SIGCONT."""
+    begun = time.time()
+    rig.services["executor-1"].signal(signal.SIGSTOP)
+    in_flight = rig.in_flight("executor-1")
+    time.sleep(PAUSED_FOR)
+    rig.services["executor-1"].signal(signal.SIGCONT)
+    return Fault(begun=begun, ended=time.time(), in_flight=in_flight, taken_over=True)
+
+
+def _executor(rig: Rig, name: str) -> Fault:
     begun = time.time()
     rig.services[name].kill()
     time.sleep(SETTLED_BY)

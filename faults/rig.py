@@ -10,9 +10,10 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import orjson
@@ -20,12 +21,14 @@ import uvloop
 
 from faults.ledger import Callback
 from faults.load import GROUP, Targets
+from faults.proxy import Proxy
 from tests.support.postgres import EmbeddedPostgres, free_port
 from tests.support.process import ServiceProcess
 from tests.support.waiting import eventually_blocking
 
 T = TypeVar("T")
 HOST: Final = "127.0.0.1"
+NAMES: Final = ("bridge-1", "bridge-2", "executor-1", "executor-2")
 SLOW_SECONDS: Final = 8.0
 SHARED_WITHIN: Final = 20.0
 
@@ -98,11 +101,12 @@ class Receiver:
 class Shape:
     """How a rig differs from the usual one, by the names of processes."""
 
-    stores: Mapping[str, str] = field(default_factory=dict)
-    """Another URL of the database (through a proxy)."""
-    environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    bridges: int = 2
-    executors: int = 2
+    proxied: frozenset[str] = frozenset()
+    """They reach the database through a proxy."""
+    own_clock: frozenset[str] = frozenset()
+    """Their clock is what libfaketime makes of `Rig.clock`."""
+    disk_mib: int | None = None
+    """The database has a small disk of its own."""
 
 
 @dataclass(slots=True)
@@ -115,7 +119,13 @@ class Rig:
     receiver: Receiver
     services: dict[str, ServiceProcess]
     folder: Path
+    proxies: dict[str, Proxy]
     _stack: contextlib.ExitStack
+
+    @property
+    def clock(self) -> Path:
+        """The file with the offset, such as `+5s`, of those clocks that may be wrong."""
+        return self.folder / "clock"
 
     @property
     def bridges(self) -> list[str]:
@@ -141,15 +151,28 @@ class Rig:
         self.services[name] = service
 
     def service(
-        self, name: str, store: str | None = None, environment: Mapping[str, str] | None = None
+        self, name: str, *, own_clock: bool = False, proxied: bool = False, next_release: bool = False
     ) -> ServiceProcess:
         """A process, not started yet, whose kind its name begins with."""
-        return ServiceProcess(
+        program = NextRelease if next_release else ServiceProcess
+        return program(
             name.partition("-")[0],
-            *arguments(name, store or self.store, self.folder),
+            *_arguments(name, self._proxy(name) if proxied else self.store, self.folder),
             log=self.folder / f"{name}.log",
-            environment=environment,
+            environment=_faked(self.clock) if own_clock else None,
         )
+
+    def _proxy(self, name: str) -> str:
+        """The database's URL through a new proxy."""
+        parts = urlsplit(self.store)
+
+        async def start() -> int:
+            self.proxies[name] = Proxy(parts.hostname or HOST, parts.port or 0)
+            return await self.proxies[name].start()
+
+        port = self.loop.do(start())
+        self._stack.callback(lambda: self.loop.do(self.proxies[name].stop()))
+        return urlunsplit(parts._replace(netloc=f"{parts.username}@{HOST}:{port}"))
 
     def _fetch(self, statement: str, *values: object) -> list[Any]:
         async def fetch() -> list[Any]:
@@ -162,11 +185,12 @@ class Rig:
         return self.loop.do(fetch())
 
 
-def arguments(name: str, store: str, folder: Path) -> Sequence[str]:
-    """What a process is started with, behind its command."""
-    settings = ("engine.deny_private_targets=false", f"member_name={name}")
-    groups = ("--groups", str(folder / "group.yaml")) if name.startswith("bridge") else ()
-    return ("--store", store, *groups, *(word for setting in settings for word in ("--set", setting)))
+class NextRelease(ServiceProcess):
+    """The service as the release after this one (`next_release`)."""
+
+    def __init__(self, command: str, *arguments: str, log: Path, environment: Mapping[str, str] | None = None) -> None:
+        super().__init__(command, *arguments, log=log, environment=environment)
+        self._command = [sys.executable, "-m", "faults.next_release", *self._command[1:]]
 
 
 @contextlib.contextmanager
@@ -182,17 +206,40 @@ def rig(postgres: EmbeddedPostgres, store: str, folder: Path, shape: Shape) -> I
     with contextlib.ExitStack() as stack:
         loop = stack.enter_context(Loop())
         receiver = stack.enter_context(receiving())
-        made = Rig(loop, postgres, store, receiver, {}, folder, stack)
-        for kind, count in (("bridge", shape.bridges), ("executor", shape.executors)):
-            for number in range(1, count + 1):
-                name = f"{kind}-{number}"
-                made.add(name, made.service(name, shape.stores.get(name), shape.environments.get(name)))
+        made = Rig(loop, postgres, store, receiver, {}, folder, {}, stack)
+        made.clock.write_text("+0s\n")
+        for name in NAMES:
+            made.add(name, made.service(name, own_clock=name in shape.own_clock, proxied=name in shape.proxied))
         for service in made.services.values():
             service.start()
         for service in made.services.values():
             service.wait_ready()
-        made.wait_shared(*(name for name in made.services if name.startswith("executor")))
+        made.wait_shared(*(name for name in NAMES if name.startswith("executor")))
         yield made
+
+
+def faketime() -> str | None:
+    """The library that makes a process's clock wrong, where it is installed."""
+    return next(map(str, sorted(Path("/usr/lib").glob("**/libfaketimeMT.so.1"))), None)
+
+
+def _faked(file: Path) -> dict[str, str]:
+    library = faketime()
+    if library is None:
+        raise RuntimeError("libfaketime is not installed")
+    return {
+        "LD_PRELOAD": library,
+        "FAKETIME_TIMESTAMP_FILE": str(file),
+        "FAKETIME_CACHE_DURATION": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+
+
+def _arguments(name: str, store: str, folder: Path) -> Sequence[str]:
+    """What a process is started with, behind its command."""
+    settings = ("engine.deny_private_targets=false", f"member_name={name}")
+    groups = ("--groups", str(folder / "group.yaml")) if name.startswith("bridge") else ()
+    return ("--store", store, *groups, *(word for setting in settings for word in ("--set", setting)))
 
 
 @contextlib.contextmanager

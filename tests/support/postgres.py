@@ -43,11 +43,12 @@ class EmbeddedPostgres:
 
     All methods block; a test with a running event loop calls them by `asyncio.to_thread`. The data survives until
     `remove`. With `durable=False` nothing is flushed to disk: right for every test but one about the disk itself,
-    since a killed process loses nothing that the kernel already has.
+    since a killed process loses nothing that the kernel already has. `place` is a folder to keep the data in, else one
+    for temporary files.
     """
 
-    def __init__(self, *, durable: bool = False, max_connections: int = 300) -> None:
-        self._folder = _private_folder()
+    def __init__(self, *, durable: bool = False, max_connections: int = 300, place: Path | None = None) -> None:
+        self._folder = _private_folder(place)
         self._data = self._folder / "data"
         self._programs = _programs(self._folder)
         self._port = free_port()
@@ -67,6 +68,11 @@ class EmbeddedPostgres:
     def url(self) -> str:
         """The URL of the server's first, empty database."""
         return f"postgresql://postgres@127.0.0.1:{self._port}/postgres"
+
+    @property
+    def running(self) -> bool:
+        """Whether the server was started, and has not ended by itself."""
+        return self._server is not None and self._server.poll() is None
 
     @property
     def log(self) -> Path:
@@ -195,10 +201,10 @@ def _unprivileged() -> _As:
     return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
 
 
-def _private_folder() -> Path:
+def _private_folder(place: Path | None) -> Path:
     """A new folder that the server's account owns and can reach."""
-    places = [Path(place) for place in (tempfile.gettempdir(), "/var/tmp") if _reachable(Path(place))]
-    folder = Path(tempfile.mkdtemp(prefix="durable-timer-postgres-", dir=places[0]))
+    usual = [Path(path) for path in (tempfile.gettempdir(), "/var/tmp") if _reachable(Path(path))]
+    folder = Path(tempfile.mkdtemp(prefix="durable-timer-postgres-", dir=place or usual[0]))
     if account := _unprivileged():
         os.chown(folder, account["user"], account["group"])
     return folder

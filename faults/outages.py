@@ -1,0 +1,65 @@
+"""The database stops, dies, or has no room."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from typing import Final
+
+from faults.checks import Fault
+from faults.rig import Rig
+
+SHORT: Final = 3.0
+LONG: Final = 30.0
+FULL_FOR: Final = 6.0
+FILL_EACH: Final = 0.05
+BALLAST: Final = bytes(1 << 14)
+
+
+def short(rig: Rig) -> Fault:
+    return _stopped(rig, SHORT)
+
+
+def long(rig: Rig) -> Fault:
+    return _stopped(rig, LONG)
+
+
+def killed(rig: Rig) -> Fault:
+    """kill -9 of the server and all its backends, started again at once: it recovers from its log."""
+    begun = time.time()
+    rig.postgres.kill()
+    rig.postgres.start()
+    return Fault(begun=begun, ended=time.time())
+
+
+def disk_full(rig: Rig) -> Fault:
+    """Another file takes what room is left, and goes; a server that gave up is started again."""
+    begun = time.time()
+    ballast = rig.postgres.log.with_name("ballast")
+    with ballast.open("wb", buffering=0) as file:
+        while time.time() < begun + FULL_FOR:
+            _fill(file.fileno())
+            time.sleep(FILL_EACH)
+    ballast.unlink()
+    if not rig.postgres.running:
+        rig.postgres.stop()
+        rig.postgres.start()
+    return Fault(begun=begun, ended=time.time())
+
+
+def _stopped(rig: Rig, seconds: float) -> Fault:
+    begun = time.time()
+    rig.postgres.stop()
+    time.sleep(seconds)
+    rig.postgres.start()
+    return Fault(begun=begun, ended=time.time())
+
+
+def _fill(descriptor: int) -> None:
+    try:
+        while True:
+            os.write(descriptor, BALLAST)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise

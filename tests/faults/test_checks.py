@@ -1,0 +1,234 @@
+"""The checks find what they are there for: each violation is planted in an account that is clean without it."""
+
+from dataclasses import replace
+
+import pytest
+
+from faults.checks import FIRES_AGAIN_WITHIN, PLANNED_WITHIN, Fault, Verdict, judge, shard_of
+from faults.ledger import Callback, Change, Entry, Kind, Ledger, Result, seconds, text
+from faults.report import figures, page, timeline
+from faults.scene import Played
+
+BEGIN = 1_800_000_000.0
+"""A full minute."""
+
+UNTIL = BEGIN + 30
+FAULT = Fault(begun=BEGIN + 10, ended=BEGIN + 16, in_flight=frozenset({"single-100"}), taken_over=True)
+
+
+def callback(entry: Entry, at: float | None = None, **changed: object) -> Callback:
+    one = Callback(
+        at=entry.due + 0.002 if at is None else at,
+        id=entry.id,
+        occurrence=f"{entry.id}.1",
+        due=entry.due,
+        attempt=1,
+        status=200,
+    )
+    return replace(one, **changed)  # type: ignore[arg-type]
+
+
+class Account:
+    """A ledger and callbacks in which all promises hold; a test breaks one."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self.callbacks: list[Callback] = []
+        self.fault = FAULT
+        for number in range(3000):
+            self.add(Kind.SINGLE, number, BEGIN + number / 100)
+
+    def add(self, kind: Kind, number: int, due: float, *, delivered: bool = True) -> Entry:
+        entry = self.ledger.open(kind, number, due)
+        entry.acknowledged = due - 1
+        if delivered:
+            self.callbacks.append(callback(entry))
+        return entry
+
+    def drop(self, timer_id: str) -> None:
+        self.callbacks = [one for one in self.callbacks if one.id != timer_id]
+
+    def judge(self) -> Verdict:
+        return judge(self.ledger, self.callbacks, self.fault, UNTIL)
+
+
+@pytest.fixture
+def account() -> Account:
+    return Account()
+
+
+def test_a_clean_account_is_clean(account: Account) -> None:
+    verdict = account.judge()
+    assert verdict.complaints == ()
+    assert (verdict.timers, verdict.callbacks, verdict.duplicates, verdict.uncertain) == (3000, 3000, 0, 0)
+    assert 0 < verdict.gap < 2
+
+
+def test_an_acknowledged_timer_that_never_came_is_lost(account: Account) -> None:
+    account.drop("single-7")
+    assert [what.split(",")[0] for what in account.judge().lost] == ["single-7"]
+
+
+def test_one_that_was_never_acknowledged_may_come_or_not(account: Account) -> None:
+    account.ledger.entries["single-7"].acknowledged = None
+    account.ledger.entries["single-8"].acknowledged = None
+    account.drop("single-7")
+    verdict = account.judge()
+    assert (verdict.complaints, verdict.uncertain, verdict.timers) == ((), 2, 2998)
+
+
+def test_an_answer_without_success_is_no_delivery(account: Account) -> None:
+    entry = account.add(Kind.RETRY, 1, BEGIN + 5, delivered=False)
+    refused = callback(entry, status=503)
+    account.callbacks.append(refused)
+    assert len(account.judge().lost) == 1
+    account.callbacks.append(replace(refused, at=refused.at + 1, attempt=2, status=200))
+    assert account.judge().complaints == ()
+
+
+def test_a_callback_before_its_time_is_early(account: Account) -> None:
+    account.callbacks[5] = replace(account.callbacks[5], at=account.callbacks[5].due - 0.0001)
+    assert [what.split(" ")[0] for what in account.judge().early] == ["single-5"]
+
+
+@pytest.mark.parametrize(
+    ("result", "after", "lost", "cancelled"),
+    [
+        pytest.param(Result.DONE, None, 0, 0, id="done, never came"),
+        pytest.param(Result.DONE, -0.1, 0, 0, id="done, had come before"),
+        pytest.param(Result.DONE, 0.1, 0, 1, id="done, and came after all"),
+        pytest.param(Result.REFUSED, None, 1, 0, id="refused, and never came"),
+        pytest.param(Result.REFUSED, 0.1, 0, 0, id="refused, and came"),
+        pytest.param(Result.UNKNOWN, None, 0, 0, id="unknown, never came"),
+        pytest.param(Result.UNKNOWN, 0.1, 0, 0, id="unknown, and came"),
+    ],
+)
+def test_cancels(account: Account, result: Result, after: float | None, lost: int, cancelled: int) -> None:
+    entry = account.add(Kind.CANCEL, 1, BEGIN + 5, delivered=False)
+    entry.change = Change(None, result, BEGIN + 5.5)
+    if after is not None:
+        account.callbacks.append(callback(entry, BEGIN + 5.5 + after))
+    verdict = account.judge()
+    assert (len(verdict.lost), len(verdict.cancelled)) == (lost, cancelled)
+    assert verdict.uncertain == (result is Result.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("result", "came", "lost", "cancelled"),
+    [
+        pytest.param(Result.DONE, {"new"}, 0, 0, id="done, came at the new time"),
+        pytest.param(Result.DONE, {"old"}, 1, 1, id="done, came at the old time"),
+        pytest.param(Result.DONE, {"old", "new"}, 0, 1, id="done, came at both"),
+        pytest.param(Result.REFUSED, {"old"}, 0, 0, id="refused, came at the old time"),
+        pytest.param(Result.REFUSED, {"new"}, 1, 0, id="refused, came at the new time alone"),
+        pytest.param(Result.UNKNOWN, {"new"}, 0, 0, id="unknown, came at one"),
+        pytest.param(Result.UNKNOWN, set(), 1, 0, id="unknown, came at none"),
+    ],
+)
+def test_changes_of_time(account: Account, result: Result, came: set[str], lost: int, cancelled: int) -> None:
+    entry = account.add(Kind.REPLACE, 1, BEGIN + 5, delivered=False)
+    entry.change = Change(BEGIN + 7, result, BEGIN + 4.5)
+    if "old" in came:
+        account.callbacks.append(callback(entry))
+    if "new" in came:
+        account.callbacks.append(callback(entry, BEGIN + 7.1, due=BEGIN + 7, occurrence="replace-1.2"))
+    verdict = account.judge()
+    assert (len(verdict.lost), len(verdict.cancelled)) == (lost, cancelled)
+
+
+def test_a_chain_goes_on_until_it_is_ended(account: Account) -> None:
+    entry = account.add(Kind.CHAIN, 1, BEGIN + 5, delivered=False)
+    account.callbacks.append(callback(entry, last=False))
+    assert len(account.judge().lost) == 1
+    account.callbacks.append(callback(entry, BEGIN + 6.2, due=BEGIN + 6.1, occurrence="chain-1.2"))
+    assert account.judge().complaints == ()
+
+
+def test_a_schedule_owes_each_full_minute(account: Account) -> None:
+    entry = account.add(Kind.SCHEDULE, 1, BEGIN - 3, delivered=False)
+    assert [what.split(" ")[-1] for what in account.judge().lost] == [f"{BEGIN:.6f}"]
+    account.callbacks.append(callback(entry, BEGIN + 0.1, due=BEGIN))
+    assert account.judge().complaints == ()
+
+
+def test_a_second_delivery_is_excused_by_a_refusal_or_by_having_been_in_flight(account: Account) -> None:
+    in_flight, other = account.callbacks[100], account.callbacks[101]
+    account.callbacks.append(replace(in_flight, at=in_flight.at + 3))
+    verdict = account.judge()
+    assert (verdict.duplicates, verdict.unexcused) == (1, ())
+    account.callbacks.append(replace(other, at=other.at + 3))
+    verdict = account.judge()
+    assert (verdict.duplicates, len(verdict.unexcused)) == (2, 1)
+    account.callbacks[101] = replace(other, status=503)
+    assert account.judge().complaints == ()
+
+
+def test_where_no_executor_died_every_duplicate_is_one_too_many(account: Account) -> None:
+    account.fault = replace(FAULT, in_flight=frozenset())
+    one = account.callbacks[100]
+    account.callbacks.append(replace(one, at=one.at + 3))
+    assert len(account.judge().unexcused) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "allowed"),
+    [
+        pytest.param(FAULT, 2 + FIRES_AGAIN_WITHIN, id="from when others may take over"),
+        pytest.param(replace(FAULT, taken_over=False), 6 + FIRES_AGAIN_WITHIN, id="from the end"),
+        pytest.param(replace(FAULT, ended=FAULT.begun, within=PLANNED_WITHIN), PLANNED_WITHIN, id="planned"),
+    ],
+)
+def test_a_shard_that_stays_silent_is_found(account: Account, fault: Fault, allowed: float) -> None:
+    account.fault = fault
+    silent = shard_of("single-1000")
+
+    def come_again(after: float) -> tuple[str, ...]:
+        found = [
+            replace(one, at=max(one.at, fault.begun + after))
+            if shard_of(one.id) == silent and one.due > fault.begun
+            else one
+            for one in account.callbacks
+        ]
+        return judge(account.ledger, found, fault, UNTIL).late
+
+    assert come_again(allowed - 0.1) == ()
+    assert [what.split(" for")[0] for what in come_again(allowed + 0.1)] == [f"shard {silent}"]
+
+
+def test_an_answer_that_must_not_come_is_a_complaint(account: Account) -> None:
+    account.ledger.wrong.append("single-1: 404")
+    assert account.judge().complaints == ("wrong answer: single-1: 404",)
+
+
+def test_the_page_shows_what_was_found(account: Account) -> None:
+    one = account.callbacks[100]
+    account.callbacks.append(replace(one, at=one.at + 3))
+    account.drop("single-7")
+    played = Played(account.fault, account.ledger, account.callbacks, account.judge(), 0)
+    where = {"cores": 2, "processor": "a processor", "memory_gib": 4.0, "kernel": "6"}
+    head = {"date": "2026-01-01 00:00", "machine": where, "versions": {"python": "3.11", "commit": "abc"}}
+    written = page(
+        {
+            "one": {**head, "about": "a fault", **figures(played)},
+            "two": {**head, "about": "another", "skipped": "no disk"},
+        },
+        "faults",
+    )
+    assert "| a fault | 3,000 | 1 | 0 | 0 | 1 (1) |" in written
+    assert "| another | skipped: no disk |" in written
+    assert "single-7" in written
+    assert "(faults/one.svg)" in written
+    assert "(faults/two.svg)" not in written
+
+
+def test_a_timeline_counts_what_was_due_and_what_came(account: Account) -> None:
+    one = account.callbacks[1000]
+    account.callbacks.append(replace(one, at=one.at + 3))
+    lines = timeline("a fault", Played(account.fault, account.ledger, account.callbacks, account.judge(), 0)).lines
+    counts = {name: dict(points) for name, points in lines.items()}
+    assert (counts["due"][2.0], counts["callbacks"][2.0]) == (10, 10)
+    assert (counts["due"][3.0], counts["callbacks"][3.0]) == (10, 11)
+
+
+def test_times_survive_the_wire() -> None:
+    assert seconds(text(1_800_000_000.123457)) == 1_800_000_000.123457

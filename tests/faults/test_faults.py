@@ -1,0 +1,36 @@
+"""Some faults in short, at a fifth of the load: the rig, the client and the receiver work, and the promises hold."""
+
+from pathlib import Path
+
+import pytest
+
+from faults.__main__ import chosen, parser
+from faults.registry import SCENARIOS
+from faults.rig import rig
+from faults.scene import Pace, Played, play
+from tests.support.postgres import EmbeddedPostgres, new_database
+
+SHORT = Pace(calm=1.0, after=4.0, scale=0.2, on_the_minute=False)
+
+
+def played(name: str, server: EmbeddedPostgres, folder: Path) -> Played:
+    [scenario] = [one for one in SCENARIOS if one.name == name]
+    with new_database(server.url) as store, rig(server, store, folder, scenario.shape) as running:
+        return play(running, scenario.act, SHORT, lambda _: None, lasts=scenario.lasts, slow=scenario.slow)
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("name", ["kill_executor", "kill_postgresql"])
+def test_the_promises_hold(name: str, private_postgres: EmbeddedPostgres, tmp_path: Path) -> None:
+    """But for how soon all fires again, which a busy machine decides (`test_kill` measures it)."""
+    verdict = played(name, private_postgres, tmp_path).verdict
+    assert [what for what in verdict.complaints if not what.startswith("silent")] == []
+    assert verdict.callbacks > verdict.timers > 300
+    assert (verdict.in_flight > 0) is (name == "kill_executor")
+
+
+def test_every_fault_has_a_name_of_its_own() -> None:
+    names = [one.name for one in SCENARIOS]
+    assert len(set(names)) == len(names)
+    assert [one.name for one in chosen(parser().parse_args(["--only", "pause"]).only)] == ["pause"]
+    assert len(chosen([])) == len(names)
