@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import sys
 import tempfile
 import time
@@ -40,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Runs the command."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started ends, too
     arguments = parser().parse_args()
     if arguments.list:
         print("\n".join(f"{one.name:<16} {one.about}" for one in SCENARIOS))
