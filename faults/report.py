@@ -92,12 +92,13 @@ def timeline(title: str, played: Played) -> Lines:
         },
         mark="begin, end",
         marks=sorted({0.0, played.fault.ended - begun}),
+        logarithmic=True,
     )
 
 
 def page(found: Mapping[str, Mapping[str, Any]], folder: str) -> str:
     """The page, as Markdown."""
-    return "\n".join([_HEAD, *_made(found), "", *_table(found), "", _NOTES, *_plots(found, folder)])
+    return "\n".join([_HEAD, *_made(found), "", *_table(found), "", _NOTES.rstrip(), *_plots(found, folder)]) + "\n"
 
 
 def line(verdict: Mapping[str, Any]) -> str:
@@ -179,5 +180,5 @@ _NOTES: Final = """\
   after**: the same, counted from the fault's end, or from when another executor could take over at the earliest (2 s
   without a beat). More than 3 s is a failure, more than 1 s after a planned stop.
 - In the plots *due* is when each delivered timer should have fired, *callbacks* when the receiver saw them; both per
-  tenth of a second.
+  tenth of a second, on a logarithmic axis, at whose foot there was none.
 """

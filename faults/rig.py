@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import http.client
-import subprocess
 import sys
-import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import orjson
-import uvloop
 
-from faults.ledger import Callback
-from faults.load import GROUP, Targets
+from faults.load import GROUP
+from faults.loop import Loop
 from faults.proxy import Proxy
-from tests.support.postgres import EmbeddedPostgres, free_port
+from faults.receiving import HOST, Receiver, receiving
+from tests.support.postgres import EmbeddedPostgres
 from tests.support.process import ServiceProcess
 from tests.support.waiting import eventually_blocking
 
-T = TypeVar("T")
-HOST: Final = "127.0.0.1"
 NAMES: Final = ("bridge-1", "bridge-2", "executor-1", "executor-2")
-SLOW_SECONDS: Final = 8.0
 SHARED_WITHIN: Final = 20.0
 
 _IN_FLIGHT: Final = """
@@ -40,61 +32,6 @@ WHERE t.state = 1 AND m.name = ANY($1::text[])
 _OWNED: Final = """
 SELECT m.name, count(*) FROM timer_shards s JOIN timer_members m ON m.incarnation = s.owner WHERE NOT m.dead GROUP BY 1
 """
-
-
-class Loop:
-    """An event loop in a thread of its own, for what must go on while a fault blocks; a context manager."""
-
-    def __init__(self) -> None:
-        self._loop = uvloop.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Begins the work, without waiting."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
-
-    def do(self, work: Coroutine[Any, Any, T]) -> T:
-        """The work's result, waited for."""
-        return self.start(work).result()
-
-    def call(self, what: Callable[[], object]) -> None:
-        """Calls it in the loop, soon."""
-        self._loop.call_soon_threadsafe(what)
-
-
-@dataclass(frozen=True, slots=True)
-class Receiver:
-    """The receiver's process (`faults.receiver`)."""
-
-    targets: Targets
-
-    def count(self) -> int:
-        """How many callbacks have arrived."""
-        found: int = self._get("/callbacks")
-        return found
-
-    def callbacks(self, first: int = 0) -> list[Callback]:
-        """All that have arrived, in order, but the first so many."""
-        return [Callback(**one) for one in self._get(f"/callbacks?from={first}")]
-
-    def end(self) -> None:
-        """Ends the chains: their next callback is their last."""
-        self._get("/end")
-
-    def _get(self, path: str) -> Any:
-        connection = http.client.HTTPConnection(self.targets.quick.removeprefix("http://"), timeout=30)
-        with contextlib.closing(connection):
-            connection.request("GET", path)
-            return orjson.loads(connection.getresponse().read())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,25 +177,3 @@ def _arguments(name: str, store: str, folder: Path) -> Sequence[str]:
     settings = ("engine.deny_private_targets=false", f"member_name={name}")
     groups = ("--groups", str(folder / "group.yaml")) if name.startswith("bridge") else ()
     return ("--store", store, *groups, *(word for setting in settings for word in ("--set", setting)))
-
-
-@contextlib.contextmanager
-def receiving() -> Iterator[Receiver]:
-    """A receiver that answers."""
-    port, slow = free_port(), free_port()
-    command = [sys.executable, "-m", "faults.receiver", HOST, str(port), str(slow), str(SLOW_SECONDS)]
-    process = subprocess.Popen(command)
-    receiver = Receiver(Targets(f"http://{HOST}:{port}", f"http://{HOST}:{slow}"))
-    try:
-        eventually_blocking(lambda: _answers(receiver))
-        yield receiver
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _answers(receiver: Receiver) -> bool:
-    try:
-        return receiver.count() == 0
-    except OSError:
-        return False

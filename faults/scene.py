@@ -5,18 +5,36 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from faults.checks import MINUTE, Fault, Verdict, judge, lost
 from faults.ledger import Callback, Ledger
 from faults.load import Load
-from faults.rig import Rig
+from faults.loop import Loop
+from faults.receiving import Receiver
 
 Say = Callable[[str], None]
 ALL_OUT_WITHIN: Final = 60.0
 """Seconds that the last callbacks may take, once the load has ended, before what is missing counts as lost."""
 
 POLL: Final = 0.25
+
+
+class Stage(Protocol):
+    """What the load needs of the place where a fault happens, wherever its processes run."""
+
+    @property
+    def loop(self) -> Loop: ...
+
+    @property
+    def receiver(self) -> Receiver: ...
+
+    @property
+    def bridges(self) -> list[str]:
+        """The addresses that the client knows."""
+
+
+S = TypeVar("S", bound=Stage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,33 +58,33 @@ class Played:
     tried_again: int
 
 
-def play(rig: Rig, act: Callable[[Rig], Fault], pace: Pace, say: Say, *, lasts: float, slow: float) -> Played:
+def play(stage: S, act: Callable[[S], Fault], pace: Pace, say: Say, *, lasts: float, slow: float) -> Played:
     """Runs the load, lets the fault happen in its midst, waits for what is owed, and judges.
 
     `lasts` is about how long the fault takes in seconds, `slow` how many timers a second go to the slow target.
     """
     ledger = Ledger()
-    load = rig.loop.do(_load(rig, ledger, pace, slow))
+    load = stage.loop.do(_load(stage, ledger, pace, slow))
     calm = _calm(pace, lasts)
-    rig.loop.do(load.begin(calm + lasts + pace.after))
-    running = rig.loop.start(load.run())
+    stage.loop.do(load.begin(calm + lasts + pace.after))
+    running = stage.loop.start(load.run())
     say(f"calm for {calm:.0f} s")
     time.sleep(calm)
     say("the fault")
-    fault = act(rig)
+    fault = act(stage)
     say(f"over after {fault.ended - fault.begun:.1f} s, {len(fault.in_flight)} in flight")
     time.sleep(pace.after)
     until = time.time()
-    rig.loop.call(load.stop)
+    stage.loop.call(load.stop)
     running.result()
-    rig.receiver.end()
-    callbacks = _all(rig, ledger, until)
-    rig.loop.do(load.end())
+    stage.receiver.end()
+    callbacks = _all(stage, ledger, until)
+    stage.loop.do(load.end())
     return Played(fault, ledger, callbacks, judge(ledger, callbacks, fault, until), load.tries_again)
 
 
-async def _load(rig: Rig, ledger: Ledger, pace: Pace, slow: float) -> Load:
-    return Load(rig.bridges, rig.receiver.targets, ledger, scale=pace.scale, slow=slow)
+async def _load(stage: Stage, ledger: Ledger, pace: Pace, slow: float) -> Load:
+    return Load(stage.bridges, stage.receiver.targets, ledger, scale=pace.scale, slow=slow)
 
 
 def _calm(pace: Pace, lasts: float) -> float:
@@ -78,14 +96,14 @@ def _calm(pace: Pace, lasts: float) -> float:
     return pace.calm + max(0.0, to_minute - lasts - pace.after / 2)
 
 
-def _all(rig: Rig, ledger: Ledger, until: float) -> list[Callback]:
+def _all(stage: Stage, ledger: Ledger, until: float) -> list[Callback]:
     """All callbacks, once nothing is owed any more, or long after the last one came."""
     callbacks: list[Callback] = []
     deadline = time.monotonic() + ALL_OUT_WITHIN
     while time.monotonic() < deadline:
-        callbacks += rig.receiver.callbacks(len(callbacks))
+        callbacks += stage.receiver.callbacks(len(callbacks))
         if next(lost(ledger, callbacks, until), None) is None:
             break
         time.sleep(POLL)
     time.sleep(1.0)
-    return callbacks + rig.receiver.callbacks(len(callbacks))
+    return callbacks + stage.receiver.callbacks(len(callbacks))
