@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import shutil
 import signal
 import sys
 import tempfile
@@ -34,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     )
     found.add_argument("--only", choices=[one.name for one in SCENARIOS], action="append", default=[])
     found.add_argument("--docs", type=Path, default=DOCS, help="where to write faults.md and the folder faults")
-    found.add_argument("--keep", type=Path, help="a folder to keep the logs of all processes in")
+    found.add_argument("--keep", type=Path, help="a folder to keep the logs of all processes in, the database's too")
     found.add_argument("--list", action="store_true", help="list all faults, and end")
     return found
 
@@ -101,6 +102,7 @@ def run(scenario: Scenario, shared: EmbeddedPostgres, pace: Pace, keep: Path | N
             folder = keep / scenario.name
             folder.mkdir(parents=True, exist_ok=True)
         own = stack.enter_context(server(scenario.shape.disk_mib)) if scenario.shape.disk_mib else shared
+        stack.callback(lambda: shutil.copy(own.log, folder))
         store = stack.enter_context(new_database(own.url))
         running = stack.enter_context(rig(own, store, folder, scenario.shape))
         return play(running, scenario.act, pace, say, lasts=scenario.lasts, slow=scenario.slow)

@@ -65,6 +65,8 @@ class Verdict:
     """Seconds: the longest time any one shard was silent from the fault's begin on."""
     again: float
     """Seconds: the same, counted from `Fault.over`."""
+    slowest: float
+    """Seconds: the latest of all timers, each from when it was due, acknowledged, and the fault over."""
     late: tuple[str, ...]
     """Shards that were silent for longer than that."""
 
@@ -99,6 +101,7 @@ def judge(ledger: Ledger, callbacks: Sequence[Callback], fault: Fault, until: fl
         wrong=tuple(ledger.wrong),
         gap=max(silent(callbacks, fault.begun, until).values()),
         again=max(silences.values()),
+        slowest=slowest(ledger, callbacks, fault),
         late=tuple(f"shard {shard} for {lasted:.2f} s" for shard, lasted in silences.items() if lasted > fault.within),
     )
 
@@ -168,9 +171,29 @@ def silent(callbacks: Iterable[Callback], begin: float, until: float) -> Mapping
     return {shard: max(b - a for a, b in pairwise(sorted(ats))) for shard, ats in times.items()}
 
 
+def slowest(ledger: Ledger, callbacks: Iterable[Callback], fault: Fault) -> float:
+    """How late in seconds the latest timer was; the time before it was acknowledged, and until `fault.over`, aside."""
+    latest = 0.0
+    seen: set[tuple[str, float]] = set()
+    for one in sorted(callbacks, key=lambda callback: callback.at):
+        if (one.id, one.due) not in seen:
+            seen.add((one.id, one.due))
+            latest = max(latest, one.at - max(one.due, fault.over, _known(ledger, one)))
+    return latest
+
+
 def shard_of(timer_id: str) -> int:
     """The shard of a timer in a group of 16."""
     return zlib.crc32(timer_id.encode()) % SHARDS
+
+
+def _known(ledger: Ledger, callback: Callback) -> float:
+    """When the client knew that a callback was to be expected; 0 when it never did."""
+    entry = ledger.entries.get(callback.id)
+    if entry is None:
+        return 0.0
+    changed = entry.change is not None and entry.change.due == callback.due
+    return (entry.change.answered if entry.change and changed else entry.acknowledged) or 0.0
 
 
 def _uncertain(entry: Entry) -> bool:

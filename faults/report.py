@@ -106,7 +106,7 @@ def line(verdict: Mapping[str, Any]) -> str:
     return (
         f"{verdict['timers']:,} timers, {verdict['lost']} lost, {verdict['early']} early, {verdict['cancelled']} cancelled "
         f"delivered, {verdict['duplicates']} duplicates ({verdict['in_flight']} in flight, {verdict['unexcused']} not), "
-        f"gap {verdict['gap']:.2f} s, again after {verdict['again']:.2f} s"
+        f"gap {verdict['gap']:.2f} s, again after {verdict['again']:.2f} s, slowest {verdict['slowest']:.2f} s"
     )
 
 
@@ -128,15 +128,15 @@ def _made(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _table(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    yield "| fault | timers | lost | early | cancelled, delivered | duplicates (in flight) | gap | firing again after |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield "| fault | timers | lost | early | cancelled, delivered | duplicates (in flight) | gap | firing again after | slowest |"
+    yield "|---|---|---|---|---|---|---|---|---|"
     for one in found.values():
         if "skipped" in one:
-            yield f"| {one['about']} | skipped: {one['skipped']} | | | | | | |"
+            yield f"| {one['about']} | skipped: {one['skipped']} | | | | | | | |"
             continue
         yield (
             f"| {one['about']} | {one['timers']:,} | {one['lost']} | {one['early']} | {one['cancelled']} "
-            f"| {_twice(one)} | {one['gap']:.2f} s | {one['again']:.2f} s |"
+            f"| {_twice(one)} | {one['gap']:.2f} s | {one['again']:.2f} s | {one['slowest']:.2f} s |"
         )
 
 
@@ -178,7 +178,8 @@ _NOTES: Final = """\
   where no executor died or lost its claim, so is every one.
 - **gap**: the longest time that any one of the 16 shards fired nothing, from the fault's begin on. **firing again
   after**: the same, counted from the fault's end, or from when another executor could take over at the earliest (2 s
-  without a beat). More than 3 s is a failure, more than 1 s after a planned stop.
+  without a beat). More than 3 s is a failure, more than 1 s after a planned stop. **slowest**: the
+  latest of all timers, from when it was due, acknowledged, and the fault over.
 - In the plots *due* is when each delivered timer should have fired, *callbacks* when the receiver saw them; both per
   tenth of a second, on a logarithmic axis, at whose foot there was none.
 """

@@ -195,6 +195,20 @@ def test_a_shard_that_stays_silent_is_found(account: Account, fault: Fault, allo
     assert [what.split(" for")[0] for what in come_again(allowed + 0.1)] == [f"shard {silent}"]
 
 
+def test_the_slowest_timer_is_measured_from_when_it_could_come(account: Account) -> None:
+    account.fault = replace(FAULT, taken_over=False)
+    assert account.judge().slowest == pytest.approx(0.002, abs=1e-5)
+    late = account.add(Kind.SINGLE, 9000, BEGIN + 12, delivered=False)
+    account.callbacks.append(callback(late, FAULT.ended + 4))
+    assert account.judge().slowest == pytest.approx(4)
+    late.acknowledged = FAULT.ended + 3
+    assert account.judge().slowest == pytest.approx(1)
+    changed = account.add(Kind.REPLACE, 1, BEGIN + 12, delivered=False)
+    changed.change = Change(BEGIN + 18, Result.DONE, BEGIN + 20)
+    account.callbacks.append(callback(changed, BEGIN + 22, due=BEGIN + 18))
+    assert account.judge().slowest == pytest.approx(2)
+
+
 def test_an_answer_that_must_not_come_is_a_complaint(account: Account) -> None:
     account.ledger.wrong.append("single-1: 404")
     assert account.judge().complaints == ("wrong answer: single-1: 404",)

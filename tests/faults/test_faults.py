@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 
 from faults.__main__ import chosen, parser
+from faults.ledger import Kind, Result
 from faults.registry import SCENARIOS
 from faults.rig import rig
 from faults.scene import Pace, Played, play
 from tests.support.postgres import EmbeddedPostgres, new_database
 
+CHANGED = (Kind.CANCEL, Kind.REPLACE)
 SHORT = Pace(calm=1.0, after=4.0, scale=0.2, on_the_minute=False)
 
 
@@ -23,10 +25,15 @@ def played(name: str, server: EmbeddedPostgres, folder: Path) -> Played:
 @pytest.mark.parametrize("name", ["kill_executor", "kill_postgresql"])
 def test_the_promises_hold(name: str, private_postgres: EmbeddedPostgres, tmp_path: Path) -> None:
     """But for how soon all fires again, which a busy machine decides (`test_kill` measures it)."""
-    verdict = played(name, private_postgres, tmp_path).verdict
+    seen = played(name, private_postgres, tmp_path)
+    verdict = seen.verdict
     assert [what for what in verdict.complaints if not what.startswith("silent")] == []
     assert verdict.callbacks > verdict.timers > 300
     assert (verdict.in_flight > 0) is (name == "kill_executor")
+    came = {one.id.partition("-")[0] for one in seen.callbacks}
+    assert came >= set(Kind) - {Kind.SLOW, Kind.SCHEDULE}
+    changes = {(one.kind, one.change.result) for one in seen.ledger.entries.values() if one.change is not None}
+    assert changes >= {(kind, result) for kind in CHANGED for result in (Result.DONE, Result.REFUSED)}
 
 
 def test_every_fault_has_a_name_of_its_own() -> None:
