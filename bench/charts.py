@@ -190,8 +190,8 @@ def _scale(low: float, high: float, start: float, end: float) -> Place:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """About five round numbers from at most `low` to at least `high`."""
+    """About five or six round numbers from at most `low` to at least `high`."""
     span = (high - low) or 1.0
     magnitude = 10.0 ** floor(log10(span / 4))
-    step = next(magnitude * factor for factor in (1, 2, 5, 10) if span / (magnitude * factor) <= 5)
+    step = next(magnitude * factor for factor in (1, 2, 5, 10) if span / (magnitude * factor) <= 6)
     return [round(number * step, 10) for number in range(floor(low / step), ceil(high / step) + 1)]
