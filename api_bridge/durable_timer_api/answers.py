@@ -11,14 +11,15 @@ from aiohttp import web
 from durable_timer.models.results import Refusal
 from durable_timer.models.timer import Timer, etag
 from durable_timer_api.problems import MEDIA_TYPE, Code, Problem
-from durable_timer_api.rendering import render_timer
+from durable_timer_api.rendering import timer_json
 
 JSON: Final = "application/json"
 
 
-def json_response(body: Mapping[str, object], status: int = 200) -> web.Response:
-    """A JSON answer."""
-    return web.Response(body=orjson.dumps(body), status=status, headers={"Content-Type": JSON})
+def json_response(body: Mapping[str, object] | bytes, status: int = 200) -> web.Response:
+    """A JSON answer; bytes are JSON already."""
+    text = body if isinstance(body, bytes) else orjson.dumps(body)
+    return web.Response(body=text, status=status, headers={"Content-Type": JSON})
 
 
 def timer_response(timer: Timer, status: int = 200, *, location: bool = False) -> web.Response:
@@ -26,7 +27,7 @@ def timer_response(timer: Timer, status: int = 200, *, location: bool = False) -
     headers = {"Content-Type": JSON, "ETag": etag(timer.uid, timer.version)}
     if location:
         headers["Location"] = timer_path(timer.group_id, timer.timer_id)
-    return web.Response(body=orjson.dumps(render_timer(timer)), status=status, headers=headers)
+    return web.Response(body=timer_json(timer), status=status, headers=headers)
 
 
 def problem_response(problem: Problem, request_id: str) -> web.Response:

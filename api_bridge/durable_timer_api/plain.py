@@ -10,6 +10,7 @@ values it was read as, blanks apart, has each name once.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -67,6 +68,9 @@ def _float(text: str) -> float:
     return value
 
 
+_instant: Final = lru_cache(maxsize=1024)(parse_instant)
+"""Many timers of one batch have the same times."""
+
 _plain: Final = msgspec.json.Decoder(_Plain)
 _batch: Final = msgspec.json.Decoder(_Batch)
 _value: Final = msgspec.json.Decoder(float_hook=_float)
@@ -96,7 +100,7 @@ def plain_timer(text: bytes | Raw, where: Surroundings) -> NewTimer | None:
         item = _plain.decode(text)
         timer_id = str(uuid7()) if item.id is UNSET else check_new_timer_id(item.id)
         url = check_callback_url(item.callback_url)
-        execute_at = parse_instant(item.execute_at)
+        execute_at = _instant(item.execute_at)
         content = None if item.payload is UNSET else bytes(item.payload)
         canonical = None if content is None else _canonical(content, where.payloads)
     except _REFUSALS:

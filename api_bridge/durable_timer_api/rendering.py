@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
+from datetime import UTC, datetime
 from functools import lru_cache
+from operator import attrgetter
 from typing import Final
 
 import orjson
@@ -61,6 +64,69 @@ def render_timer(timer: Timer, *, payload: bool = True) -> dict[str, object]:
         else:
             answer["payloadBase64"] = b64encode(timer.payload).decode()
     return answer
+
+
+_ordinary_fields: Final = attrgetter(
+    "callback_method", "callback_format", "content_type", "labels", "retry_policy", "callback_timeout",
+    "starting_deadline", "suspended", "state", "attempt", "occurrence", "last_error", "last_status", "executed_at",
+    "version", "headers", "schedule",
+)  # fmt: skip
+_SAMPLE: Final = Timer(
+    group_id="%b",
+    timer_id="%b",
+    shard=0,
+    uid=0,
+    version=1,
+    state=TimerState.PENDING,
+    execute_at=datetime(2001, 1, 1, tzinfo=UTC),
+    due_at=datetime(2002, 1, 1, tzinfo=UTC),
+    occurrence=1,
+    attempt=0,
+    callback_url="%b",
+    fingerprint=b"",
+    created_at=datetime(2003, 1, 1, tzinfo=UTC),
+    updated_at=datetime(2004, 1, 1, tzinfo=UTC),
+)
+"""A timer that was just created with no more than its id, its time, its URL and a payload."""
+
+_ORDINARY: Final = _ordinary_fields(_SAMPLE)
+
+
+def _form() -> bytes:
+    """The sample's answer, with a place for each value that differs from timer to timer, strings' quotes included."""
+    text = orjson.dumps(render_timer(_SAMPLE)).replace(b'"%b"', b"%b")
+    return re.sub(rb'"200[1-4]-01-01T00:00:00.000000Z"', b"%b", text)
+
+
+_FORM: Final = _form()
+
+
+@lru_cache(maxsize=1024)
+def _string(value: str) -> bytes:
+    return orjson.dumps(value)
+
+
+@lru_cache(maxsize=256)
+def _instant_string(instant: datetime) -> bytes:
+    return orjson.dumps(format_instant(instant))
+
+
+def timer_json(timer: Timer, *, payload: bool = True) -> bytes:
+    """What `render_timer` makes, as JSON. Most timers that were just created differ in a few values only."""
+    if _ordinary_fields(timer) != _ORDINARY:
+        return orjson.dumps(render_timer(timer, payload=payload))
+    text = _FORM % (
+        orjson.dumps(timer.timer_id),
+        _string(timer.group_id),
+        _instant_string(timer.execute_at),
+        _string(timer.callback_url),
+        _instant_string(timer.due_at),
+        _instant_string(timer.created_at),
+        _instant_string(timer.updated_at),
+    )
+    if not payload or timer.payload is None:
+        return text
+    return b'%b,"payload":%b}' % (text[:-1], timer.payload)
 
 
 def _retry_policy(policy: RetryPolicy) -> dict[str, object]:

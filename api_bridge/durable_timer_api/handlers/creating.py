@@ -6,6 +6,7 @@ import asyncio
 from http import HTTPStatus
 from typing import Final
 
+import orjson
 from aiohttp import web
 
 from durable_timer.metrics import Metrics
@@ -19,7 +20,7 @@ from durable_timer_api.groups_cache import GroupsCache, ServedGroup
 from durable_timer_api.plain import plain_timer
 from durable_timer_api.problems import Code, Problem, invalid
 from durable_timer_api.reading import Surroundings, new_timer
-from durable_timer_api.rendering import render_timer
+from durable_timer_api.rendering import render_timer, timer_json
 from durable_timer_api.requests import choice, query, traceparent
 
 _BATCH_PARAMETERS: Final = frozenset({"ifExists"})
@@ -60,17 +61,20 @@ class Creating:
         served.require_writable()
         timers = [item for item in read if isinstance(item, NewTimer)]
         results = iter(await served.door.store.create(timers, if_exists) if timers else [])
-        answers: list[dict[str, object]] = []
+        answers: list[bytes] = []
+        created = 0
         turns = Turns()
         for item in read:
             if isinstance(item, NewTimer):
-                answers.append(_item_answer(next(results), if_exists))
+                result = next(results)
+                created += result.status is CreateStatus.CREATED
+                answers.append(_item_answer(result, if_exists))
             else:
                 answers.append(_problem_answer(invalid(item)))
             if turns.is_over(1):
                 await asyncio.sleep(0)
-        self._metrics.created(served.group.group_id, sum(answer["status"] == HTTPStatus.CREATED for answer in answers))
-        return json_response({"results": answers})
+        self._metrics.created(served.group.group_id, created)
+        return json_response(b'{"results":[%b]}' % b",".join(answers))
 
     async def _read(self, body: bytes, where: Surroundings) -> NewTimer:
         timer = await self._bodies.document(body, LIFTED, lambda document: new_timer(document, where))
@@ -85,15 +89,16 @@ class Creating:
         )
 
 
-def _item_answer(result: CreateResult, if_exists: IfExists) -> dict[str, object]:
+def _item_answer(result: CreateResult, if_exists: IfExists) -> bytes:
+    if result.status is CreateStatus.CREATED:
+        return b'{"status":201,"timer":%b}' % timer_json(result.timer, payload=False)
     if problem := _conflict(result, if_exists, payload=False):
         return _problem_answer(problem)
-    status = HTTPStatus.CREATED if result.status is CreateStatus.CREATED else HTTPStatus.OK
-    return {"status": status.value, "timer": render_timer(result.timer, payload=False)}
+    return b'{"status":200,"timer":%b}' % timer_json(result.timer, payload=False)
 
 
-def _problem_answer(problem: Problem) -> dict[str, object]:
-    return {"status": problem.code.status.value, "problem": problem.to_json()}
+def _problem_answer(problem: Problem) -> bytes:
+    return orjson.dumps({"status": problem.code.status.value, "problem": problem.to_json()})
 
 
 def _if_exists(request: web.Request) -> IfExists:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, IntEnum, StrEnum
+from operator import attrgetter
 from typing import Final
 
 
@@ -139,6 +140,18 @@ class NewTimer:
     suspended: bool = False
     managed_by: ManagedBy | None = None
     traceparent: str | None = None
+
+
+_special_fields: Final = attrgetter(
+    "content_type", "suspended", "callback_method", "callback_format", "headers", "labels", "retry_policy",
+    "callback_timeout", "schedule", "starting_deadline", "managed_by", "traceparent",
+)  # fmt: skip
+_NOTHING_SPECIAL: Final = (None, False, None, None, (), *(None,) * 7)
+
+
+def is_plain(new: NewTimer) -> bool:
+    """Whether a create sets no more than its id, its time, its URL and a JSON payload. Most do not."""
+    return bool(_special_fields(new) == _NOTHING_SPECIAL)
 
 
 @dataclass(slots=True, kw_only=True)

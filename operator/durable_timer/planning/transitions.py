@@ -32,6 +32,7 @@ from durable_timer.models.timer import (
     TimerChange,
     TimerState,
     Unset,
+    is_plain,
 )
 from durable_timer.planning.schedule import SKIP_STARTING_DEADLINE, next_occurrence
 
@@ -44,7 +45,7 @@ FINISHED: Final = frozenset({TimerState.COMPLETED, TimerState.FAILED})
 def created(new: NewTimer, *, uid: int, now: datetime) -> Timer:
     """The row of a create that found none."""
     execute_at = _execute_at(new, now)
-    return Timer(
+    row = Timer(
         group_id=new.group_id,
         timer_id=new.timer_id,
         shard=new.shard,
@@ -59,20 +60,22 @@ def created(new: NewTimer, *, uid: int, now: datetime) -> Timer:
         fingerprint=new.fingerprint,
         created_at=now,
         updated_at=now,
-        suspended=Suspension.SUSPENDED if new.suspended else Suspension.NONE,
-        callback_method=new.callback_method,
-        callback_format=new.callback_format,
-        content_type=new.content_type,
         payload=new.payload,
-        headers=new.headers,
-        labels=new.labels,
-        retry_policy=new.retry_policy,
-        callback_timeout=new.callback_timeout,
-        schedule=new.schedule,
-        starting_deadline=new.starting_deadline,
-        managed_by=new.managed_by,
-        traceparent=new.traceparent,
     )
+    if not is_plain(new):
+        row.suspended = Suspension.SUSPENDED if new.suspended else Suspension.NONE
+        row.callback_method = new.callback_method
+        row.callback_format = new.callback_format
+        row.content_type = new.content_type
+        row.headers = new.headers
+        row.labels = new.labels
+        row.retry_policy = new.retry_policy
+        row.callback_timeout = new.callback_timeout
+        row.schedule = new.schedule
+        row.starting_deadline = new.starting_deadline
+        row.managed_by = new.managed_by
+        row.traceparent = new.traceparent
+    return row
 
 
 def create_over(row: Timer, new: NewTimer, if_exists: IfExists, now: datetime) -> tuple[CreateStatus, Timer]:

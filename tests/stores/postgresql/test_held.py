@@ -72,9 +72,9 @@ async def test_a_take_passes_by_a_timer_that_another_writes(world: World, held: 
 async def test_a_create_waits_for_another_of_the_same_id(world: World, held: Held, if_exists: IfExists) -> None:
     other = world.new("t", says="another", delay=LATER)
     await held(
-        statements.CREATE_PLAIN,
-        [other.group_id], [other.timer_id], [other.shard], [1], [None], [10**10], ["http://t"], [other.fingerprint],
-        [None], [None],
+        statements.CREATE_DELAYED,
+        [other.group_id], [other.timer_id], [other.shard], [1], ["http://t"], [other.fingerprint], [None], [None],
+        [10**10],
     )  # fmt: skip
     (result,) = await held.against(world.results(world.new("t", delay=LATER), if_exists=if_exists))
     found = {

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from durable_timer.errors import StoreUnavailable
 from durable_timer.models.results import CreateResult, CreateStatus, IfExists
-from durable_timer.models.timer import NewTimer, Timer
+from durable_timer.models.timer import NewTimer, Timer, is_plain
 from durable_timer.planning import transitions
 from durable_timer.stores.postgresql import statements
 from durable_timer.stores.postgresql.connections import Connection, Connections
@@ -51,19 +51,16 @@ class Creates:
         self, timers: Sequence[NewTimer], firsts: list[int], results: list[CreateResult | None]
     ) -> list[int]:
         """Inserts, in key order; the positions of those whose key was taken."""
-        firsts.sort(key=lambda place: key_of(timers[place]))
-        uids = struct.unpack(f"{len(firsts)}q", os.urandom(8 * len(firsts)))
+        if len(firsts) > 1:
+            firsts.sort(key=lambda place: key_of(timers[place]))
         batch = [timers[place] for place in firsts]
-        special = any(map(_is_special, batch))
-        values = [_special(new, uid) if special else _plain(new, uid) for new, uid in zip(batch, uids, strict=True)]
-        statement = statements.CREATE_SPECIAL if special else statements.CREATE_PLAIN
-        now, made = (await self._connections.fetch(statement, *zip(*values, strict=True)))[0]
+        uids = struct.unpack(f"{len(batch)}q", os.urandom(8 * len(batch)))
+        now, made = (await self._connections.fetch(*_insert_of(batch, uids)))[0]
         inserted = None if made is None else set(made)
         absent = []
         for place, new, uid in zip(firsts, batch, uids, strict=True):
             if inserted is None or uid in inserted:
-                row = transitions.created(new, uid=uid, now=now)
-                results[place] = CreateResult(CreateStatus.CREATED, row)
+                results[place] = CreateResult(CreateStatus.CREATED, transitions.created(new, uid=uid, now=now))
             else:
                 absent.append(place)
         return absent
@@ -96,15 +93,13 @@ class Creates:
                 self._wakeups.due(result.timer)
 
 
-def _first_of_each(timers: Sequence[NewTimer], places: Sequence[int]) -> tuple[list[int], list[int]]:
-    seen: set[Key] = set()
-    firsts: list[int] = []
-    later: list[int] = []
-    for place in places:
-        key = key_of(timers[place])
-        (later if key in seen else firsts).append(place)
-        seen.add(key)
-    return firsts, later
+def _first_of_each(timers: Sequence[NewTimer], places: list[int]) -> tuple[list[int], list[int]]:
+    """The places of the first item with each key, and of all others."""
+    keys = [key_of(timers[place]) for place in places]
+    if len(set(keys)) == len(keys):
+        return places, []
+    firsts = list(dict(zip(reversed(keys), reversed(places), strict=True)).values())
+    return firsts, sorted(set(places) - set(firsts))
 
 
 def _judge(
@@ -130,40 +125,30 @@ def _judge(
     return gone, list(changed.values())
 
 
-def _is_special(new: NewTimer) -> bool:
-    return bool(
-        new.suspended
-        or new.headers
-        or new.labels is not None
-        or new.schedule is not None
-        or new.retry_policy is not None
-        or new.callback_timeout is not None
-        or new.callback_method is not None
-        or new.callback_format is not None
-        or new.starting_deadline is not None
-        or new.managed_by is not None
-        or new.traceparent is not None
+def _insert_of(batch: Sequence[NewTimer], uids: Sequence[int]) -> tuple[Any, ...]:
+    """The statement that inserts them, and its values: column by column, none for what nobody asks for."""
+    plain = (
+        [new.group_id for new in batch],
+        [new.timer_id for new in batch],
+        [new.shard for new in batch],
+        uids,
+        [new.callback_url for new in batch],
+        [new.fingerprint for new in batch],
+        [new.payload for new in batch],
+        at := [new.execute_at for new in batch],
     )
+    special = not all(map(is_plain, batch))
+    if not special and None not in at:
+        return statements.CREATE_PLAIN, *plain
+    delays = [None if new.delay is None else documents.to_micros(new.delay) for new in batch]
+    if not special:
+        return statements.CREATE_DELAYED, *plain, delays
+    return statements.CREATE_SPECIAL, *plain, delays, *zip(*map(_special_values, batch), strict=True)
 
 
-def _plain(new: NewTimer, uid: int) -> tuple[Any, ...]:
+def _special_values(new: NewTimer) -> tuple[Any, ...]:
     return (
-        new.group_id,
-        new.timer_id,
-        new.shard,
-        uid,
-        new.execute_at,
-        None if new.delay is None else documents.to_micros(new.delay),
-        new.callback_url,
-        new.fingerprint,
         new.content_type,
-        new.payload,
-    )
-
-
-def _special(new: NewTimer, uid: int) -> tuple[Any, ...]:
-    return (
-        *_plain(new, uid),
         1 if new.suspended else 0,
         None if new.callback_method is None else new.callback_method.value,
         None if new.callback_format is None else new.callback_format.value,

@@ -42,15 +42,15 @@ TIMER: Final = _columns(TIMER_COLUMNS, "t")
 
 # Creating
 
-PLAIN: Final = (
-    "group_id", "timer_id", "shard", "uid", "execute_at", "delay", "callback_url", "fingerprint", "content_type",
-    "payload",
-)  # fmt: skip
+PLAIN: Final = ("group_id", "timer_id", "shard", "uid", "callback_url", "fingerprint", "payload", "execute_at")
 """The values of a timer that asks for nothing special; most do, and each array costs at both ends."""
 
+DELAYED: Final = (*PLAIN, "delay")
+"""The same where some are due after a while instead of at a time."""
+
 SPECIAL: Final = (
-    *PLAIN, "suspended", "callback_method", "callback_format", "headers", "labels", "retry_policy", "schedule",
-    "managed_by", "traceparent", "callback_timeout", "starting_deadline",
+    *DELAYED, "content_type", "suspended", "callback_method", "callback_format", "headers", "labels",
+    "retry_policy", "schedule", "managed_by", "traceparent", "callback_timeout", "starting_deadline",
 )  # fmt: skip
 """All values of a create."""
 
@@ -59,7 +59,8 @@ def _insert(names: tuple[str, ...]) -> str:
     given = tuple(name for name in names if name not in ("execute_at", "delay", "suspended"))
     types = {**_COLUMN_TYPES, "delay": "bigint"}
     arrays = ", ".join(f"${place}::{types[name]}[]" for place, name in enumerate(names, 1))
-    at = "coalesce(n.execute_at, statement_timestamp() + n.delay * interval '1 microsecond')"
+    delayed = "coalesce(n.execute_at, statement_timestamp() + n.delay * interval '1 microsecond')"
+    at = delayed if "delay" in names else "n.execute_at"
     suspended = "n.suspended" if "suspended" in names else "0"
     return f"""
 WITH made AS (
@@ -77,6 +78,8 @@ SELECT statement_timestamp(), CASE WHEN count(*) < cardinality($1::text[]) THEN 
 
 CREATE_PLAIN: Final = _insert(PLAIN)
 """→ now and, unless all were inserted, the uids of those that were. Waits for others that insert the same key."""
+
+CREATE_DELAYED: Final = _insert(DELAYED)
 
 CREATE_SPECIAL: Final = _insert(SPECIAL)
 
