@@ -32,8 +32,9 @@ class Way:
         """Carries everything from one side to the other, until its end, which arrives in turn."""
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._read(reader, queue))
+            reading = group.create_task(self._read(reader, queue))
             await self._write(queue, writer)
+            reading.cancel()
 
     async def _read(self, reader: asyncio.StreamReader, queue: asyncio.Queue[tuple[float, bytes]]) -> None:
         loop = asyncio.get_running_loop()
@@ -52,10 +53,10 @@ class Way:
             if (wait := at - loop.time()) > 0:
                 await asyncio.sleep(wait)
             await self._open.wait()
+            if not piece or writer.is_closing():
+                writer.close()
+                return
             with contextlib.suppress(OSError):
-                if not piece:
-                    writer.close()
-                    return
                 writer.write(piece)
                 await writer.drain()
 
