@@ -54,6 +54,32 @@ class Trend:
         """Whether it grows by more than is allowed."""
         return self.growth is not None and self.growth > self.allowed
 
+    def __str__(self) -> str:
+        if self.growth is None:
+            return "not judged"
+        return f"{self.growth:+,.2f} of {self.level:,.2f}, allowed {self.allowed:,.2f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """The most that a series came to, where a pool bounds it: a pool that fills is no growth, one that overflows is."""
+
+    most: float
+    allowed: float
+
+    @property
+    def grows(self) -> bool:
+        """Whether it came to more than is allowed."""
+        return self.most > self.allowed
+
+    def __str__(self) -> str:
+        return f"{self.most:,.0f} at most, allowed {self.allowed:,.0f}"
+
+
+def peak(lives: Sequence[Sequence[Point]], allowed: float) -> Peak:
+    """Over all lives but the first sample of each: what the process before it held may not be gone yet."""
+    return Peak(max((value for life in lives for _, value in life[1:]), default=0.0), allowed)
+
 
 def trend(lives: Sequence[Sequence[Point]], seconds: float, warm_up: float, allowance: Allowance) -> Trend:
     """Judges a series, whose times count from the begin of a run of so many seconds, one sequence of points a life."""

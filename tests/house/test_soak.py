@@ -21,7 +21,7 @@ from bench.kills import Gap, Kill, kill_times
 from bench.measures.soak import missed
 from bench.sizes import Sizes
 from bench.tracks import Tracks
-from bench.trends import Allowance, Point, Trend, trend
+from bench.trends import Allowance, Peak, Point, Trend, peak, trend
 
 RUN = 1800.0
 WARM_UP = 60.0
@@ -134,14 +134,26 @@ def test_marks_dots_and_logarithmic_axes_are_drawn() -> None:
     assert len(drawn) < 50_000
 
 
+def test_a_pool_may_fill_and_not_overflow() -> None:
+    fills = [life(lambda at: min(11.0, at)), []]
+    assert not peak(fills, 11.0).grows
+    assert not peak([*fills, [(5.0, 12.0)]], 11.0).grows
+    assert peak([*fills, [(5.0, 1.0), (7.0, 12.0)]], 11.0).grows
+    assert not peak([], 11.0).grows
+
+
 def test_what_must_not_be_is_told_each() -> None:
     good = Trend(100.0, 1.0, 5.0)
     kill = Kill(0.0, "executor-1", frozenset({1}), frozenset())
     figures: dict[str, float | int | str] = {"lost": 0, "early": 0, "duplicates_unexplained": 0, "duplicates": 7}
     assert not missed(figures, [Gap(kill, 2.1, 2.0, 0)], {"a": good, "unseen": replace(good, growth=None)})
     bad = {"lost": 1, "early": 2, "duplicates_unexplained": 3}
-    told = missed({**figures, **bad}, [Gap(kill, 3.2, 3.1, 0)], {"leak": replace(good, growth=6.0), "a": good})
-    assert [words.split(":")[0] for words in told] == [*bad, "executor-1 killed", "growth of leak"]
+    told = missed(
+        {**figures, **bad},
+        [Gap(kill, 3.2, 3.1, 0)],
+        {"leak": replace(good, growth=6.0), "a": good, "pool": Peak(12.0, 11.0)},
+    )
+    assert [words.split(":")[0] for words in told] == [*bad, "executor-1 killed", "growth of leak", "growth of pool"]
 
 
 def test_a_process_is_seen_to_hold_what_it_holds() -> None:
