@@ -6,12 +6,13 @@ import signal
 import time
 from typing import Final
 
-from faults.checks import Fault
+from faults.checks import DECLARED_DEAD_AFTER, Fault
 from faults.rig import Rig
 
 STARTED_AGAIN_AFTER: Final = 5.0
 BOTH_STARTED_AGAIN_AFTER: Final = 2.0
 PAUSED_FOR: Final = 6.0
+DRAINS_FOR: Final = 3.0
 SETTLED_BY: Final = 0.3
 """Seconds after which a settle that a killed process had sent is committed, or never is."""
 
@@ -53,6 +54,21 @@ def bridge(rig: Rig) -> Fault:
     rig.services["bridge-1"].start()
     rig.services["bridge-1"].wait_ready()
     return Fault(begun=begun, ended=begun)
+
+
+def draining(rig: Rig) -> Fault:
+    """An executor that was told to stop and waits for slow targets: what it waited for comes again."""
+    begun = time.time()
+    rig.services["executor-1"].signal(signal.SIGTERM)
+    time.sleep(DRAINS_FOR)
+    rig.services["executor-1"].kill()
+    killed = time.time()
+    time.sleep(SETTLED_BY)
+    in_flight = rig.draining()
+    time.sleep(STARTED_AGAIN_AFTER)
+    rig.services["executor-1"].start()
+    rig.services["executor-1"].wait_ready()
+    return Fault(begun=begun, ended=killed + DECLARED_DEAD_AFTER, in_flight=in_flight)
 
 
 def pause(rig: Rig) -> Fault:

@@ -12,6 +12,7 @@ from faults.rig import Rig
 
 SHORT: Final = 3.0
 LONG: Final = 30.0
+HUNG_FOR: Final = 10.0
 FULL_FOR: Final = 6.0
 FILL_EACH: Final = 0.05
 BALLAST: Final = bytes(1 << 14)
@@ -30,6 +31,14 @@ def killed(rig: Rig) -> Fault:
     begun = time.time()
     rig.postgres.kill()
     rig.postgres.start()
+    return Fault(begun=begun, ended=time.time())
+
+
+def hung(rig: Rig) -> Fault:
+    """SIGSTOP of the server and all its backends: what they were asked meanwhile they do later, for nobody."""
+    begun = time.time()
+    with rig.postgres.hung():
+        time.sleep(HUNG_FOR)
     return Fault(begun=begun, ended=time.time())
 
 

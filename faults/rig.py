@@ -29,6 +29,10 @@ SELECT t.timer_id FROM timers t JOIN timer_shards s USING (group_id, shard) JOIN
 WHERE t.state = 1 AND m.name = ANY($1::text[])
 """
 
+_DRAINING: Final = """
+SELECT t.timer_id FROM timers t JOIN timer_shards s USING (group_id, shard) WHERE t.state = 1 AND t.taken_epoch < s.epoch
+"""
+
 _OWNED: Final = """
 SELECT m.name, count(*) FROM timer_shards s JOIN timer_members m ON m.incarnation = s.owner WHERE NOT m.dead GROUP BY 1
 """
@@ -73,6 +77,10 @@ class Rig:
         """The timers that those executors have taken and not settled, as the store sees it now."""
         rows = self._fetch(_IN_FLIGHT, list(executors))
         return frozenset(row["timer_id"] for row in rows)
+
+    def draining(self) -> frozenset[str]:
+        """The timers that former owners of shards have taken and not settled."""
+        return frozenset(row["timer_id"] for row in self._fetch(_DRAINING))
 
     def owned(self) -> dict[str, int]:
         """How many shards each living executor owns, by its name."""

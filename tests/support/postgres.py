@@ -111,6 +111,25 @@ class EmbeddedPostgres:
             self.kill()
         self._server = None
 
+    @contextlib.contextmanager
+    def hung(self) -> Iterator[None]:
+        """All its processes stand still meanwhile: connections stay open, and nothing is answered.
+
+        Raises:
+            RuntimeError: it does not run.
+        """
+        if self._server is None:
+            raise RuntimeError("the server is not running")
+        self._server.send_signal(signal.SIGSTOP)
+        family = [self._server.pid, *_children(self._server.pid)]
+        try:
+            for pid in family:
+                os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in reversed(family):
+                os.kill(pid, signal.SIGCONT)
+
     def kill(self) -> None:
         """Ends the server and all its backends by SIGKILL, as a machine that dies, and returns once they are gone."""
         if self._server is None:
