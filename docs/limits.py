@@ -192,6 +192,13 @@ REQUESTS: Final = (
     Row("items of a batch, cancel or redrive", "", 1, limits.ITEMS_MAX),
     Row("body of a request", "", "", f"{_size(limits.BODY_MAX_BYTES)} (more is 413)"),
     Row("body of a batch, after gunzip", "", "", f"{_size(limits.BATCH_BODY_MAX_BYTES)} (more is 413)"),
+    Row(
+        "bodies read and handled at once, by a bridge",
+        "",
+        "",
+        f"{_size(limits.BODIES_MAX_BYTES)} (others wait; 503 after 2s)",
+    ),
+    Row("connections to a bridge", "", "", f"{limits.CONNECTIONS_MAX} (503 beyond it, probes excepted)"),
     Row("request timeout", _default(HttpPart, "request_timeout"), "1s", "60s; 504 past it"),
     Row("keep-alive", _default(HttpPart, "keep_alive"), "1s", "300s"),
 )

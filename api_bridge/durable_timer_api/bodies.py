@@ -21,6 +21,7 @@ from durable_timer_api import json_fast
 from durable_timer_api.json_limits import JsonCutError, JsonError, JsonLimitError
 from durable_timer_api.json_text import Cursor, JsonObject, cursor_of
 from durable_timer_api.problems import Code, Problem, Wrong, invalid, pointer
+from durable_timer_api.room import LEASE, SMALL
 
 T = TypeVar("T")
 
@@ -143,10 +144,14 @@ async def _received(request: web.Request, limit: int) -> bytes:
         return content.read_nowait()
     pieces = []
     size = 0
+    lease = request.get(LEASE)
     while piece := await content.readany():
         size += len(piece)
         if size > limit:
             raise _too_large(limit)
+        if lease is not None and size > SMALL:
+            await lease.take(limit)
+            lease = None
         pieces.append(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 

@@ -17,7 +17,11 @@ _BYTES_MAX: Final = 4 * 1024 * 1024
 """Payload bytes in one insert, save that one timer always goes."""
 
 _INSERTS_MAX: Final = 2
-"""Inserts under way at once: while one commits, the next is being sent."""
+"""Inserts under way at once."""
+
+_SLOW: Final = 0.005
+"""Seconds after which an insert no longer holds up the next one. Before that, waiting for it and going together is less
+work for bridge and database (measured: 53 µs a create instead of 59, 13 instead of 17) and takes no longer."""
 
 
 class Creates:
@@ -29,6 +33,8 @@ class Creates:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: deque[tuple[NewTimer, asyncio.Future[CreateResult]]] = deque()
         self._inserts: set[asyncio.Task[None]] = set()
+        self._began = 0.0
+        """When the last insert began, by the loop's clock."""
 
     async def create(self, timer: NewTimer) -> CreateResult:
         """Creates one timer; raises what the store's `create` raised for the insert it was part of."""
@@ -37,7 +43,8 @@ class Creates:
             loop = self._loop = asyncio.get_running_loop()
         done: asyncio.Future[CreateResult] = loop.create_future()
         self._waiting.append((timer, done))
-        if len(self._inserts) < _INSERTS_MAX:
+        if not self._inserts or (len(self._inserts) < _INSERTS_MAX and loop.time() - self._began > _SLOW):
+            self._began = loop.time()
             task = loop.create_task(self._insert_all(), name="creates")
             self._inserts.add(task)
             task.add_done_callback(self._inserts.discard)
@@ -50,6 +57,7 @@ class Creates:
 
     async def _insert_all(self) -> None:
         while batch := self._next_batch():
+            self._began = asyncio.get_running_loop().time()
             try:
                 results = await self._store.create([timer for timer, _ in batch], self._if_exists)
             except Exception as error:  # noqa: BLE001 - each of them is answered to the request that waits for it

@@ -1,4 +1,4 @@
-"""What every request passes: its id, its time limit, errors as problems, its metrics. One function, once a request."""
+"""What every request passes: its id, its time limit, room for its body, errors as problems, its metrics."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from durable_timer.metrics import Metrics
 from durable_timer_api.answers import problem_response
 from durable_timer_api.deadlines import Deadlines
 from durable_timer_api.problems import Code, Problem
+from durable_timer_api.room import LEASE, Lease, Room, announced
 from durable_timer_api.server import REQUEST_ID, Around
 from durable_timer_api.settings import BridgeSettings
 
@@ -35,6 +36,7 @@ def build_middleware(
     """The one middleware; `names` gives the operation of each route, read when a request comes."""
     seconds = settings.request_timeout.total_seconds()
     deadlines = Deadlines(seconds)
+    room = Room()
     prefix = uuid4().hex[:16]
     numbers = count(1)
 
@@ -44,7 +46,11 @@ def build_middleware(
         if request_id is None or _REQUEST_ID.fullmatch(request_id) is None:
             request_id = f"{prefix}{next(numbers):x}"
         deadline = deadlines.begin()
+        size = announced(request)
+        lease = None if size == 0 else Lease(room)
         try:
+            if lease is not None:
+                await _begin(request, lease, size)
             response = await handler(request)
         except asyncio.CancelledError:
             if not deadline.caused_it():
@@ -58,12 +64,22 @@ def build_middleware(
             response = problem_response(_fault(error, request, request_id, seconds), request_id)
         finally:
             deadlines.end(deadline)
+            if lease is not None:
+                lease.end()
         response.headers[REQUEST_ID] = request_id
         name = names.get(request.match_info.route, _UNKNOWN)
         metrics.request(name, response.status, clock.monotonic() - began)
         return response
 
     return middleware
+
+
+async def _begin(request: web.Request, lease: Lease, size: int | None) -> None:
+    """Takes room for the body, or leaves that to whoever reads it."""
+    if size is None:
+        request[LEASE] = lease
+    else:
+        await lease.take(size)
 
 
 def _routing_problem(refusal: HTTPException) -> Problem:

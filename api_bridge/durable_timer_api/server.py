@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 import structlog
@@ -18,10 +18,21 @@ from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 
+from durable_timer.models import limits
 from durable_timer_api.answers import problem_response
 from durable_timer_api.problems import Code, Problem
 
 REQUEST_ID = "X-Request-Id"
+
+_API: Final = "/api/v1"
+_ANSWERED: Final = 2
+"""Connections for each that is served, up to which they are answered at all."""
+
+_PATHS_MAX: Final = 1024
+"""Paths whose routes are remembered: to find one takes twenty times as long."""
+
+_PATH_MAX: Final = 256
+"""Characters of a path that is remembered."""
 
 _log = structlog.get_logger(__name__)
 
@@ -44,14 +55,29 @@ class ProblemRunner(web.AppRunner):
     def _handler(self, around: Around) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         """What the application does with one middleware and no application inside, without looking for either."""
         app = self.app
+        found: dict[tuple[str, str], tuple[dict[str, str], web.AbstractRoute]] = {}
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            match_info = await app.router.resolve(request)
+            key = request.method, request.rel_url.raw_path
+            known = found.get(key)
+            if known is None:
+                match_info = await app.router.resolve(request)
+                if match_info.http_exception is None and len(key[1]) <= _PATH_MAX:
+                    if len(found) >= _PATHS_MAX:
+                        found.clear()
+                    found[key] = (dict(match_info), match_info.route)
+            else:
+                match_info = web.UrlMappingMatchInfo(*known)
             match_info.add_app(app)
             match_info.freeze()
             request._match_info = match_info  # noqa: SLF001 - see the module
             if request.headers.get("Expect"):
                 await _meet_expectation(request)
+            if isinstance(request.protocol, _Connection) and request.protocol.is_beyond:
+                is_probe = not request.path.startswith(_API)
+                response = await around(request, match_info.handler if is_probe else _refuse)
+                response.force_close()
+                return response
             return await around(request, match_info.handler)
 
         return handle
@@ -67,6 +93,10 @@ class ProblemRunner(web.AppRunner):
         )
 
 
+async def _refuse(_request: web.Request) -> web.StreamResponse:
+    raise Problem(Code.NOT_READY, f"{limits.CONNECTIONS_MAX} connections are open already; nothing was done")
+
+
 async def _meet_expectation(request: web.Request) -> None:
     """Tells a client to go on that asks before it sends its body; other expectations are passed over (RFC 9110, 10.1.1)."""
     if request.version >= HttpVersion11 and request.headers["Expect"].lower() == "100-continue":
@@ -78,18 +108,32 @@ class _Server(web.Server):
     def __init__(self, head_timeout: float, handler: Callable[..., Any], **kwargs: Any) -> None:
         super().__init__(handler, **kwargs)
         self._head_timeout = head_timeout
+        self.open = 0
+        """Connections there are."""
 
     def __call__(self) -> RequestHandler:
         return _Connection(self._head_timeout, self, loop=self._loop, **self._kwargs)
 
 
 class _Connection(RequestHandler):
-    __slots__ = ("_head_late", "_head_timeout")
+    __slots__ = ("_head_late", "_head_timeout", "_server", "is_beyond")
 
-    def __init__(self, head_timeout: float, server: web.Server, **kwargs: Any) -> None:
+    def __init__(self, head_timeout: float, server: _Server, **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
         self._head_timeout = head_timeout
+        self._server = server
+        self.is_beyond = False
+        """Whether there were as many connections as there may be when it was made."""
+
         self._head_late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Counts it; far too many are not even answered."""
+        super().connection_made(transport)
+        self._server.open += 1
+        self.is_beyond = self._server.open > limits.CONNECTIONS_MAX
+        if self._server.open > _ANSWERED * limits.CONNECTIONS_MAX:
+            self.force_close()
 
     def data_received(self, data: bytes) -> None:
         """Hands on what came in; while a request has begun and not got to its body, a clock runs."""
@@ -103,6 +147,7 @@ class _Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Ends what belongs to the connection."""
         self._stop_clock()
+        self._server.open -= 1
         super().connection_lost(exc)
 
     def _stop_clock(self) -> None:

@@ -214,3 +214,9 @@ BODY_MAX_BYTES: Final = 2 * 1024 * 1024
 
 BATCH_BODY_MAX_BYTES: Final = 16 * 1024 * 1024
 """A batch request's body, after decompression."""
+
+BODIES_MAX_BYTES: Final = 64 * 1024 * 1024
+"""Bodies of requests that a bridge reads and handles at once, all together; others wait, then get 503."""
+
+CONNECTIONS_MAX: Final = 4096
+"""Connections of clients that a bridge serves; on further ones it answers 503 and closes them, probes excepted."""

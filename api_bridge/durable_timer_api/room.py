@@ -1,0 +1,101 @@
+"""How much of requests' bodies may be held at once: those for which there is no room wait for their turn, for a while."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final
+
+from aiohttp import web
+
+from durable_timer.models import limits
+from durable_timer_api.problems import Code, Problem
+
+SMALL: Final = 64 * 1024
+"""Bytes; bodies up to this are bounded by the number of connections."""
+
+_PATIENCE: Final = 2.0
+"""Seconds that a body waits for room."""
+
+
+_INFLATION_MAX: Final = 1032
+"""How many times its size a gzip stream may have unpacked."""
+
+
+def announced(request: web.Request) -> int | None:
+    """Bytes of room that the request takes by what its headers say; None where they do not say how long its body is."""
+    length = request.content_length
+    if length is None:
+        return None if request.body_exists else 0
+    if length and "Content-Encoding" in request.headers:
+        length *= _INFLATION_MAX
+    return 0 if length <= SMALL else min(length, limits.BATCH_BODY_MAX_BYTES)
+
+
+class Room:
+    """`size` bytes; whoever `enter`s has to `leave`. First come, first served."""
+
+    def __init__(self, size: int = limits.BODIES_MAX_BYTES) -> None:
+        self._free = size
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    async def enter(self, size: int) -> None:
+        """Waits until there is room for so many bytes, and takes it.
+
+        Raises:
+            Problem: NOT_READY, when others took all room for too long.
+        """
+        if not self._waiting and size <= self._free:
+            self._free -= size
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((size, turn))
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():
+                self.leave(size)
+            else:
+                self._waiting.remove((size, turn))
+                self._admit()
+            if isinstance(error, TimeoutError):
+                raise Problem(
+                    Code.NOT_READY,
+                    "the bodies of other requests take all the room there is; nothing of this one was read",
+                    headers={"Connection": "close"},
+                ) from None
+            raise
+
+    def leave(self, size: int) -> None:
+        """Gives room back."""
+        self._free += size
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._waiting and self._waiting[0][0] <= self._free:
+            size, turn = self._waiting.popleft()
+            if not turn.done():
+                self._free -= size
+                turn.set_result(None)
+
+
+class Lease:
+    """What one request holds of the room, where that is not known before; `end` it with the request."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._size = 0
+
+    async def take(self, size: int) -> None:
+        """As `Room.enter`."""
+        await self._room.enter(size)
+        self._size += size
+
+    def end(self) -> None:
+        """Gives all of it back."""
+        self._room.leave(self._size)
+
+
+LEASE: Final = web.RequestKey("lease", Lease)
+"""The lease of a request that does not say how long its body is."""
