@@ -79,7 +79,7 @@ def run_all(scenarios: Sequence[Scenario], shared: EmbeddedPostgres, results: Re
             print(f"  {line(figures(played))}")
             for complaint in played.verdict.complaints[:20]:
                 print(f"  !! {complaint}")
-        results.write_page([one.name for one in SCENARIOS])
+        results.page.write_text(results.text([one.name for one in SCENARIOS]))
     return good
 
 

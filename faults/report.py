@@ -49,10 +49,10 @@ class Results:
         found: dict[str, dict[str, Any]] = orjson.loads(file.read_bytes()) if file.exists() else {}
         return found
 
-    def write_page(self, order: Sequence[str]) -> None:
-        """Writes the page anew."""
+    def text(self, order: Sequence[str]) -> str:
+        """The page as it should be."""
         found = self.read()
-        self.page.write_text(page({name: found[name] for name in order if name in found}, self.folder.name))
+        return page({name: found[name] for name in order if name in found}, self.folder.name)
 
     def _keep(self, name: str, what: Mapping[str, Any]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
