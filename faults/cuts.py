@@ -11,12 +11,15 @@ from typing import Final
 from faults.checks import Fault
 from faults.proxy import Proxy
 from faults.rig import Rig
+from tests.support.waiting import eventually_blocking
 
 CUT_OFF: Final = "executor-2"
 CUT_FOR: Final = 8.0
 DELAY: Final = 3.0
 LOOK_EACH: Final = 0.1
+WRONG_CLOCK: Final = "executor-2"
 WRONG_FOR: Final = 8.0
+WRONG_BY: Final = 5.0
 
 
 def requests(rig: Rig) -> Fault:
@@ -42,11 +45,11 @@ def delayed(rig: Rig) -> Fault:
 
 
 def clock_ahead(rig: Rig) -> Fault:
-    return _wrong_clock(rig, "+5s")
+    return _wrong_clock(rig, WRONG_BY)
 
 
 def clock_behind(rig: Rig) -> Fault:
-    return _wrong_clock(rig, "-5s")
+    return _wrong_clock(rig, -WRONG_BY)
 
 
 def _cut(rig: Rig, cut: Callable[[Proxy], None], mend: Callable[[Proxy], None]) -> Fault:
@@ -61,16 +64,21 @@ def _cut(rig: Rig, cut: Callable[[Proxy], None], mend: Callable[[Proxy], None]) 
     return Fault(begun=begun, ended=time.time(), in_flight=in_flight, taken_over=True)
 
 
-def _wrong_clock(rig: Rig, offset: str) -> Fault:
-    """The clock jumps, and later jumps back; nothing may come of it."""
+def _wrong_clock(rig: Rig, seconds: float) -> Fault:
+    """The clock jumps, and later jumps back; nothing may come of it but that the executor says so.
+
+    Raises:
+        TimeoutError: the executor's clock did not jump.
+    """
     begun = time.time()
-    _set_clock(rig.clock, offset)
-    time.sleep(WRONG_FOR)
-    _set_clock(rig.clock, "+0s")
+    _set_clock(rig.clock, seconds)
+    eventually_blocking(lambda: abs(rig.clock_offset(WRONG_CLOCK) + seconds) < 1, WRONG_FOR)
+    time.sleep(max(0.0, begun + WRONG_FOR - time.time()))
+    _set_clock(rig.clock, 0)
     return Fault(begun=begun, ended=begun)
 
 
-def _set_clock(file: Path, offset: str) -> None:
+def _set_clock(file: Path, seconds: float) -> None:
     new = file.with_suffix(".new")
-    new.write_text(offset + "\n")
+    new.write_text(f"{seconds:+g}s\n")
     os.replace(new, file)  # noqa: PTH105 - at once, so that nobody reads half of it

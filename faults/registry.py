@@ -11,7 +11,7 @@ from faults.checks import Fault
 from faults.rig import Rig, Shape
 
 PROXIED: Final = Shape(proxied=frozenset({cuts.CUT_OFF}))
-OWN_CLOCK: Final = Shape(own_clock=frozenset({"executor-2"}))
+OWN_CLOCK: Final = Shape(own_clock=frozenset({cuts.WRONG_CLOCK}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

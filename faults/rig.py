@@ -17,12 +17,14 @@ from faults.load import GROUP
 from faults.loop import Loop
 from faults.proxy import Proxy
 from faults.receiving import HOST, Receiver, receiving
+from tests.programs.client import Client
 from tests.support.postgres import EmbeddedPostgres
 from tests.support.process import ServiceProcess
 from tests.support.waiting import eventually_blocking
 
 NAMES: Final = ("bridge-1", "bridge-2", "executor-1", "executor-2")
 SHARED_WITHIN: Final = 20.0
+OFFSET: Final = "durable_timer_clock_offset_seconds"
 
 _IN_FLIGHT: Final = """
 SELECT t.timer_id FROM timers t JOIN timer_shards s USING (group_id, shard) JOIN timer_members m ON m.incarnation = s.owner
@@ -81,6 +83,11 @@ class Rig:
     def draining(self) -> frozenset[str]:
         """The timers that former owners of shards have taken and not settled."""
         return frozenset(row["timer_id"] for row in self._fetch(_DRAINING))
+
+    def clock_offset(self, executor: str) -> float:
+        """The store's clock less that executor's, in seconds, as it says itself."""
+        text: str = Client(self.services[executor].url).get("/metrics").body
+        return next((float(line.split(" ")[1]) for line in text.splitlines() if line.startswith(f"{OFFSET} ")), 0.0)
 
     def owned(self) -> dict[str, int]:
         """How many shards each living executor owns, by its name."""
