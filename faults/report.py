@@ -19,8 +19,8 @@ from faults.scene import Played
 STEP: Final = 0.1
 """Seconds for which callbacks are counted together in a plot."""
 
-BEFORE: Final = 8.0
-AFTER: Final = 16.0
+BEFORE: Final = 5.0
+AFTER: Final = 12.0
 """Seconds around a fault that a plot shows."""
 
 SHOWN: Final = 10
