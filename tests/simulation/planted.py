@@ -12,6 +12,7 @@ from durable_timer.engine import ownership as engine_ownership
 from durable_timer.engine.holdings import Job
 from durable_timer.engine.membership import Membership
 from durable_timer.engine.settling import Settler
+from durable_timer.engine.store_time import StoreTime
 from durable_timer.models.outcome import Outcome, OutcomeKind
 from durable_timer.models.ownership import BeatAnswer, Claim, Member, MemberReport, Shard, ShardKey
 from durable_timer.models.results import DeleteStatus, Refusal, Target, WhenRunning
@@ -198,6 +199,16 @@ def next_as_a_duration() -> Iterator[None]:
         yield
 
 
+def step_back_unnoticed() -> AbstractContextManager[Any]:
+    """A store's now that is placed where a clock that has gone back since was."""
+    right = StoreTime.instant
+
+    def instant(self: StoreTime, now: datetime, asked: float, received: float) -> float:
+        return right(self, now, float("-inf"), received)
+
+    return patch.object(StoreTime, "instant", instant)
+
+
 PLANTED: Final[dict[str, Callable[[], AbstractContextManager[Any]]]] = {
     plant.__name__: plant
     for plant in (
@@ -215,6 +226,7 @@ PLANTED: Final[dict[str, Callable[[], AbstractContextManager[Any]]]] = {
         cancel_ignores_running,
         recovery_counts_an_attempt,
         next_as_a_duration,
+        step_back_unnoticed,
     )
 }
 """By name, what plants each bug while its context lasts."""
@@ -234,6 +246,7 @@ WEATHER_FOR: Final = {
     "cancel_ignores_running": "none",
     "recovery_counts_an_attempt": "kills",
     "next_as_a_duration": "none",
+    "step_back_unnoticed": "mixed",
 }
 """The weather in which each bug shows soonest."""
 
@@ -248,6 +261,7 @@ FOUND: Final = {
     "no_sweep": 0,
     "recovery_counts_an_attempt": 0,
     "release_keeps_unsent": 3,
+    "step_back_unnoticed": 0,
     "sweep_from_the_draining": 0,
     "sweep_of_the_held": 0,
     "trust_from_the_answer": 10,

@@ -12,11 +12,11 @@ from durable_timer.models.ownership import ShardKey
 class OwnedShard:
     """A claimed shard.
 
-    `at` is the monotonic second of its next look. `floor`, `woken` and `hot` (more was due than the last take brought)
-    serve the take loop. `scan_at`: when a take without floor is due again. `releasing`: no longer taken from.
+    `at` is the monotonic second of its next look. `floor`, `woken`, `hot` (more was there than the last take brought) and
+    `behind` (some of it overdue) serve the take loop. `scan_at`: when a take without floor is due again. `releasing`: no longer taken from.
     """
 
-    __slots__ = ("at", "epoch", "floor", "group", "hot", "key", "releasing", "scan_at", "woken")
+    __slots__ = ("at", "behind", "epoch", "floor", "group", "hot", "key", "releasing", "scan_at", "woken")
 
     def __init__(self, key: ShardKey, epoch: int, group: GroupRuntime) -> None:
         self.key = key
@@ -26,6 +26,7 @@ class OwnedShard:
         self.floor: datetime | None = None
         self.scan_at = 0.0
         self.hot = False
+        self.behind = False
         self.woken = False
         self.releasing = False
 

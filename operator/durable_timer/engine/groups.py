@@ -48,7 +48,7 @@ class GroupRuntime:
 
     __slots__ = (
         "_tokens", "callback_timeout", "group", "group_id", "held", "held_until", "keys", "lateness", "owned", "policy",
-        "shards", "signing", "starved", "under_way",
+        "shards", "signing", "spaced_until", "starved", "under_way",
     )  # fmt: skip
 
     def __init__(self, group: Group) -> None:
@@ -59,6 +59,8 @@ class GroupRuntime:
         self.held_until = float("-inf")
         """Timers due before this monotonic second were held on purpose: by a pause, a limit, a missing Secret."""
         self.starved = False
+        self.spaced_until = float("-inf")
+        """Monotonic second from which its overdue timers may be taken beside others'."""
         self.keys: tuple[bytes, ...] = ()
         self.signing: tuple[SigningSecretRef, ...] = ()
         self.lateness = LatenessWindow()

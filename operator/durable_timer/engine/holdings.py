@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 
 class Job:
-    """A taken timer on its way to its settlement. Times are the process's monotonic seconds.
+    """A taken timer on its way to its settlement.
 
+    Times are the process's monotonic seconds; `received_at` is when the store had reached its now of the take.
     `begun`: its request may have left. `dropped`: it is not sent any more. `held`: it waited for a slow target.
     """
 
@@ -53,6 +54,8 @@ class Holdings:
         self.count = 0
         self.crowded = False
         """Whether this process serves several groups, so that none may take all that is free."""
+        self.groups = 0
+        """Groups that hold something."""
         self._on_free = on_free
         self._empty = asyncio.Event()
         self._empty.set()
@@ -81,6 +84,7 @@ class Holdings:
     def add(self, job: Job) -> None:
         self.count += 1
         self._empty.clear()
+        self.groups += not job.group.held
         job.group.held += 1
         self._runs[job.timer.run] += 1
         self._by_shard.setdefault(job.key, {})[job] = None
@@ -97,6 +101,7 @@ class Holdings:
         if not self.count:
             self._empty.set()
         job.group.held -= 1
+        self.groups -= not job.group.held
         self._run_less(job.timer.run)
         self._on_free(job.group)
 

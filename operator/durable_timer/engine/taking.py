@@ -17,6 +17,7 @@ from durable_timer.engine.groups import GroupRuntime
 from durable_timer.engine.holdings import Holdings, Job
 from durable_timer.engine.membership import Membership
 from durable_timer.engine.settings import EngineSettings
+from durable_timer.engine.store_time import StoreTime
 from durable_timer.engine.waiting import Backoff, wait_event
 from durable_timer.errors import StoreError
 from durable_timer.metrics import Metrics
@@ -25,6 +26,12 @@ from durable_timer.stores.base import Store, TakeGroup, Taken, TakeShard
 
 BATCH: Final = 500
 """Timers of one take at most."""
+
+BATCH_BESIDE: Final = 50
+"""Overdue timers of one take at most while several groups hold some, so that it is soon dealt with."""
+
+SPACING_BESIDE: Final = 0.03
+"""Least seconds between two takes of a group's overdue timers while several groups hold some."""
 
 SHARDS_PER_TAKE: Final = 256
 """Shards that one take names at most, so that its time is bounded."""
@@ -87,6 +94,7 @@ class TakeLoop:
         self._changed = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._store_time = StoreTime()
         self._starved: dict[str, dict[ShardKey, OwnedShard]] = {}
         self.holdings = Holdings(settings.slots * 2, self._freed)
         self.turned_at = clock.monotonic()
@@ -157,10 +165,11 @@ class TakeLoop:
             shard.woken = False
         self._idle.clear()
         self.holdings.run_begins(run)
+        asked = self._clock.monotonic()
         try:
             async with asyncio.timeout(self._settings.statement_timeout + 0.5):
                 taken = await self._store.take_due(groups, me, self._settings.look_ahead, run)
-            filled = self._answered(shards, taken, me)
+            filled = self._answered(shards, taken, me, asked)
             self._backoff.reset()
         except (StoreError, TimeoutError) as error:
             log.warning("a take was not answered", error=str(error) or "timeout")
@@ -183,6 +192,9 @@ class TakeLoop:
             group = shard.group
             if shard.releasing or not group.fires:
                 continue
+            if self._beside(shard) and now < group.spaced_until:
+                self._agenda.put(shard, group.spaced_until)
+                continue
             room = free.setdefault(group.group_id, self._room(group, now))
             if room < 1:
                 group.starved = True
@@ -197,6 +209,7 @@ class TakeLoop:
         for group_id, share in shares.items():
             members = by_group.pop(group_id)
             shards += members
+            members[0].group.spaced_until = now + SPACING_BESIDE
             named = [TakeShard(s.key.shard, s.epoch, self._floor(s, now)) for s in members]
             groups.append(TakeGroup(group_id, named, min(share, free[group_id])))
         for left in by_group.values():
@@ -221,7 +234,15 @@ class TakeLoop:
         shares = dict.fromkeys(quiet[: room // 2], few)
         rest = room - few * len(shares)
         shares.update(dict.fromkeys(hot[:rest], max(1, rest // len(hot))))
+        if self.holdings.groups > 1:
+            behind = [g for g in shares if any(map(self._beside, by_group[g]))]
+            most = max(1, BATCH_BESIDE // max(1, len(behind)))
+            shares.update({g: min(shares[g], most) for g in behind})
         return shares
+
+    def _beside(self, shard: OwnedShard) -> bool:
+        """Whether the shard has a backlog, and there is another group that should not notice."""
+        return shard.behind and self.holdings.groups > 1
 
     def _floor(self, shard: OwnedShard, now: float) -> datetime | None:
         if shard.floor is None or now >= shard.scan_at:
@@ -240,19 +261,19 @@ class TakeLoop:
             if self._agenda.get(shard.key) is shard:
                 self._agenda.sooner(shard, self._clock.monotonic())
 
-    def _answered(self, shards: list[OwnedShard], taken: Taken, me: str) -> bool:
+    def _answered(self, shards: list[OwnedShard], taken: Taken, me: str, asked: float) -> bool:
         """Deals with an answer; whether the take filled up somewhere, so that the next one should follow at once."""
-        received = self._clock.monotonic()
+        reached = self._store_time.instant(taken.now, asked, self._clock.monotonic())
         self._metrics.clock_offset((taken.now - self._clock.now()).total_seconds())
-        asked = {shard.key: shard.epoch for shard in shards}
+        epochs = {shard.key: shard.epoch for shard in shards}
         last: dict[ShardKey, datetime] = {}
         for timer in taken.timers:
             key = ShardKey(timer.group_id, timer.shard)
             owned = self._agenda.get(key)
-            if me != self._membership.incarnation or owned is None or owned.epoch != asked[key]:
+            if me != self._membership.incarnation or owned is None or owned.epoch != epochs[key]:
                 continue
             last[key] = timer.due_at
-            job = Job(timer, owned.group, received)
+            job = Job(timer, owned.group, reached)
             self.holdings.add(job)
             owned.group.took(1)
             self._accept(job, taken.now)
@@ -266,15 +287,16 @@ class TakeLoop:
             if not shard.woken and (not more or shard.key in last):
                 shard.floor = min(last[shard.key], highest) if more else highest
             filled |= more
-            self._look_again(shard, wait, received, more=more)
+            shard.behind = wait is not None and wait <= 0
+            self._look_again(shard, wait, reached, more=more)
         return filled
 
-    def _look_again(self, shard: OwnedShard, wait: float | None, received: float, *, more: bool) -> None:
+    def _look_again(self, shard: OwnedShard, wait: float | None, reached: float, *, more: bool) -> None:
         if self._agenda.get(shard.key) is not shard:
             return
         shard.hot = more
         if more or shard.woken:
-            self._agenda.sooner(shard, received)
+            self._agenda.sooner(shard, shard.group.spaced_until if self._beside(shard) else reached)
             return
         near = PROBE_EVERY if wait is None else wait - self._settings.look_ahead.total_seconds()
-        self._agenda.sooner(shard, received + min(PROBE_EVERY, max(NEAR_EVERY, near)))
+        self._agenda.sooner(shard, reached + min(PROBE_EVERY, max(NEAR_EVERY, near)))

@@ -4,11 +4,15 @@ Jobs wait in lanes, one for each group and host. A host has at most `slots_per_t
 others have some too, at most half as many as there is room; a group, where several are served, at most as many as there
 are slots free, which is the room of its hosts then. These bounds move with what is free (dynamic thresholds, Choudhury
 and Hahne 1998), so whoever hangs, and however many they are, some slots stay free for the rest. What waits too long for
-a slow host is deferred.
+a slow host is deferred, so that as many come back in a second as the host is likely to take then.
+
+One pass of the event loop begins a few requests only, in turns among the lanes: what is due in many of one group makes no
+pass long that another group's timer has to wait for.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -28,13 +32,31 @@ WAIT_MAX: Final = 1.0
 """Seconds after which a waiting timer of a slow host is deferred."""
 
 DEFERRAL_MIN: Final = 1.0
-"""Seconds of the first deferral; doubles while the host stays slow."""
+"""Seconds of the first deferral; doubles while the host stays slow, and with as many as may come back in that time."""
 
 DEFERRAL_MAX: Final = 60.0
 """Longest deferral in seconds, before its jitter of ±50 %."""
 
 TRIES: Final = 4
-"""Lanes that are looked at when a slot becomes free; the next review looks at all."""
+"""Lanes in a row that are looked at in vain when a slot becomes free; the next review looks at all."""
+
+STARTS: Final = 16
+"""Requests that one pass of the event loop begins."""
+
+OVERDUE_STARTS: Final = 4
+"""Requests for overdue timers that are begun in one step while several groups hold some."""
+
+OVERDUE_EVERY: Final = 0.002
+"""Seconds between these steps: a backlog leaves room on this machine, and at its targets, for what is due now."""
+
+RETURNS: Final = 200.0
+"""Timers put off for a slow host that come back in a second, at least: else twice as many as it took lately."""
+
+RATE_GAIN: Final = 0.1
+"""Weight of the last review's span in the rate at which a host takes requests: it looks back about a second."""
+
+REVIEWS: Final = 10.0
+"""Reviews in a second."""
 
 Lane = tuple[str, str]
 """A group's id and a host."""
@@ -48,7 +70,9 @@ def target_of(url: str) -> str:
 
 
 class _Target:
-    __slots__ = ("calm_since", "deferral", "doubles_at", "lanes", "slow", "under_way", "waiting")
+    __slots__ = (
+        "calm_since", "deferral", "done", "doubles_at", "lanes", "put_off", "rate", "slow", "took", "under_way", "waiting",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.under_way: dict[Job, float] = {}
@@ -57,7 +81,14 @@ class _Target:
         self.slow = False
         self.deferral = DEFERRAL_MIN
         self.doubles_at = 0.0
+        self.put_off = 0
+        """Timers put off by the present deferral."""
         self.calm_since = 0.0
+        self.took = 0.0
+        """Seconds that the request took which ended last."""
+        self.done = 0
+        self.rate = 0.0
+        """Requests that ended in a second, lately, while it was watched; `done` of them since the last review."""
 
     @property
     def in_flight(self) -> int:
@@ -66,6 +97,11 @@ class _Target:
     def oldest_under_way(self, now: float) -> float:
         """Seconds since the oldest request under way was let through; zero without one."""
         return now - next(iter(self.under_way.values()), now)
+
+    @property
+    def returns(self) -> float:
+        """How many may come back to it in a second."""
+        return max(RETURNS, 2 * self.rate)
 
     @property
     def idle(self) -> bool:
@@ -95,11 +131,14 @@ class Targets:
         self._targets: dict[str, _Target] = {}
         self._lanes: OrderedDict[Lane, deque[Job]] = OrderedDict()
         self._watched: dict[str, None] = {}
+        self._begun = 0
+        self._overdue = 0
+        self._now = 0.0
 
     def submit(self, job: Job, now: float) -> None:
         """A job whose time has come."""
         job.target = target_of(job.timer.callback_url)
-        job.ready_at = now
+        job.ready_at = self._now = now
         target = self._targets.get(job.target)
         if target is None:
             target = self._targets[job.target] = _Target()
@@ -110,6 +149,8 @@ class Targets:
             self._put_off(target, job, now)
         else:
             self._lanes.setdefault(lane, deque()).append(job)
+            if lane not in target.lanes and self._begun >= STARTS:
+                self._lanes.move_to_end(lane, last=False)
             target.lanes[lane] = None
             target.waiting += 1
             self._waiting += 1
@@ -117,44 +158,78 @@ class Targets:
 
     def done(self, job: Job, now: float) -> None:
         """A job that was started is over, sent or not."""
+        self._now = now
         target = self._targets[job.target]
-        del target.under_way[job]
+        target.took = now - target.under_way.pop(job)
+        target.done += job.target in self._watched
         job.group.under_way -= 1
         self._free += 1
-        for _ in range(min(TRIES, len(self._lanes))):
-            if self._advance(next(iter(self._lanes)), now):
-                break
+        self._fill(1)
         if target.idle and job.target not in self._watched:
             del self._targets[job.target]
 
     def review(self, now: float) -> None:
         """Fills free slots, judges who is slow and defers what waits too long; called each 100 ms."""
+        self._now = now
         for lane in list(self._lanes):
             while self._advance(lane, now):
                 pass
         for name in list(self._watched):
             target = self._targets[name]
+            target.rate += RATE_GAIN * (target.done * REVIEWS - target.rate)
+            target.done = 0
             oldest = min((self._lanes[lane][0].ready_at for lane in target.lanes), default=now)
             waits = now - oldest > SLOW_AFTER or (target.slow and target.in_flight >= self._per_target)
-            target.slow = waits and target.oldest_under_way(now) > PROMPT
+            target.slow = waits and max(target.oldest_under_way(now), target.took) > PROMPT
             if target.slow:
                 target.calm_since = now
                 self._relieve(target, now)
             elif now - target.calm_since > target.deferral:
-                target.deferral, target.doubles_at = DEFERRAL_MIN, 0.0
+                target.deferral, target.doubles_at, target.put_off = DEFERRAL_MIN, 0.0, 0
             if target.idle or not (target.waiting or target.slow or target.deferral > DEFERRAL_MIN):
                 del self._watched[name]
                 if target.idle:
                     del self._targets[name]
 
+    def _next_pass(self) -> None:
+        """Goes on with what the last pass of the event loop left."""
+        self._begun = 0
+        self._fill(STARTS)
+
+    def _next_step(self) -> None:
+        self._overdue = 0
+        self._fill(OVERDUE_STARTS)
+
+    def _fill(self, most: int) -> None:
+        """Starts up to so many, in turns among the lanes."""
+        missed = 0
+        while most and missed < TRIES and self._lanes and self._begun < STARTS:
+            if self._advance(next(iter(self._lanes)), self._now):
+                most, missed = most - 1, 0
+            else:
+                missed += 1
+
     def _may_start(self, job: Job, target: _Target) -> bool:
+        if self._begun >= STARTS or (self._overdue >= OVERDUE_STARTS and self._beside(job)):
+            return False
         room = self._free - job.group.under_way if self._holdings.crowded and job.group.under_way else self._free
         if room <= 0 or target.in_flight >= self._per_target:
             return False
         return len(self._targets) == 1 or target.in_flight < max(1, room // 2)
 
+    def _beside(self, job: Job) -> bool:
+        """Whether the job is of a backlog, and there is another group that should not notice."""
+        return not job.timer.remaining and self._holdings.groups > 1
+
     def _begin(self, job: Job, target: _Target, now: float) -> None:
         self._free -= 1
+        if not self._begun:
+            asyncio.get_running_loop().call_soon(self._next_pass)
+        self._begun += 1
+        if self._beside(job):
+            if not self._overdue:
+                asyncio.get_running_loop().call_later(OVERDUE_EVERY, self._next_step)
+            self._overdue += 1
         target.under_way[job] = now
         job.group.under_way += 1
         job.held = target.slow
@@ -200,13 +275,18 @@ class Targets:
     def _full(self, target: _Target) -> bool:
         """Whether a slow host, or all that wait, hold what they may of the places."""
         places = self._holdings.places
-        return target.in_flight + target.waiting >= places // 2 or self._waiting >= places // 4
+        return (
+            target.waiting >= target.returns * WAIT_MAX
+            or target.in_flight + target.waiting >= places // 2
+            or self._waiting >= places // 4
+        )
 
     def _put_off(self, target: _Target, job: Job, now: float) -> None:
         if job.dropped:
             return
-        if now >= target.doubles_at:
+        if now >= target.doubles_at or target.put_off >= target.returns * target.deferral:
             if target.doubles_at:
                 target.deferral = min(DEFERRAL_MAX, target.deferral * 2)
-            target.doubles_at = now + target.deferral
+            target.doubles_at, target.put_off = now + target.deferral, 0
+        target.put_off += 1
         self._defer(job, target.deferral * self._rng.uniform(0.5, 1.5))

@@ -1,0 +1,51 @@
+"""The store's now on this process's clock: as exact as the fastest call lately, and never too early."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from durable_timer.engine.store_time import DRIFT, StoreTime
+
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+TOO_EARLY = 1e-5
+"""Seconds: datetimes have microseconds, timestamps some digits."""
+
+calls = st.lists(st.tuples(st.floats(0, 5), st.floats(0, 0.5), st.floats(0, 0.5)), min_size=1, max_size=30)
+
+
+def store_clock(at: float, pace: float = 1.0, back: float = 0.0) -> datetime:
+    """What the store's clock says at a monotonic second."""
+    return EPOCH + timedelta(seconds=at * pace - back)
+
+
+@given(calls, st.floats(-DRIFT / 2, DRIFT / 2))
+def test_never_before_the_store_got_there_nor_after_the_answer(
+    waits: list[tuple[float, float, float]], drift: float
+) -> None:
+    store_time, at = StoreTime(), 100.0
+    for pause, there, back in waits:
+        asked = at + pause
+        said_at, at = asked + there, asked + there + back
+        instant = store_time.instant(store_clock(said_at, 1 + drift), asked, at)
+        assert said_at - TOO_EARLY <= instant <= at
+
+
+def test_a_slow_call_after_a_fast_one_is_placed_as_exactly() -> None:
+    store_time = StoreTime()
+    assert store_time.instant(store_clock(10.0), 9.999, 10.001) == 10.001
+    instant = store_time.instant(store_clock(11.0), 10.99, 11.2)
+    assert 11.0 <= instant <= 11.001 + 1.3 * DRIFT
+
+
+def test_a_store_whose_clock_went_back_is_not_believed_to_be_where_it_was() -> None:
+    store_time = StoreTime()
+    store_time.instant(store_clock(10.0), 9.999, 10.001)
+    assert store_time.instant(store_clock(11.0, back=2.0), 10.99, 11.2) == 11.2
+    assert 12.0 <= store_time.instant(store_clock(12.0, back=2.0), 11.99, 12.5) <= 12.21
+
+
+def test_a_store_whose_clock_went_on_is_followed() -> None:
+    store_time = StoreTime()
+    store_time.instant(store_clock(10.0), 9.9, 10.1)
+    assert store_time.instant(store_clock(11.0, back=-2.0), 10.9, 11.05) == 11.05
