@@ -39,12 +39,11 @@ S = TypeVar("S", bound=Stage)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How long and how much; `on_the_minute` has the calm last until a full minute will fall behind the fault."""
+    """How long and how much: seconds before and after a fault, and the share of 500 timers a second."""
 
     calm: float = 8.0
     after: float = 12.0
     scale: float = 1.0
-    on_the_minute: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +57,24 @@ class Played:
     tried_again: int
 
 
-def play(stage: S, act: Callable[[S], Fault], pace: Pace, say: Say, *, lasts: float, slow: float) -> Played:
+def play(
+    stage: S,
+    act: Callable[[S], Fault],
+    pace: Pace,
+    say: Say,
+    *,
+    lasts: float,
+    slow: float = 0.0,
+    on_the_minute: bool = False,
+) -> Played:
     """Runs the load, lets the fault happen in its midst, waits for what is owed, and judges.
 
-    `lasts` is about how long the fault takes in seconds, `slow` how many timers a second go to the slow target.
+    `lasts` is about how long the fault takes in seconds, `slow` how many timers a second go to the slow target. With
+    `on_the_minute` the calm before lasts until a full minute will come during the fault or soon after.
     """
     ledger = Ledger()
     load = stage.loop.do(_load(stage, ledger, pace, slow))
-    calm = _calm(pace, lasts)
+    calm = _until_minute(pace, lasts) if on_the_minute else pace.calm
     stage.loop.do(load.begin(calm + lasts + pace.after))
     running = stage.loop.start(load.run())
     say(f"calm for {calm:.0f} s")
@@ -87,12 +96,9 @@ async def _load(stage: Stage, ledger: Ledger, pace: Pace, slow: float) -> Load:
     return Load(stage.bridges, stage.receiver.targets, ledger, scale=pace.scale, slow=slow)
 
 
-def _calm(pace: Pace, lasts: float) -> float:
-    """Seconds of calm, so that a full minute comes while the fault lasts or soon after, where asked for."""
-    if not pace.on_the_minute:
-        return pace.calm
-    begin = time.time() + pace.calm
-    to_minute = -begin % MINUTE
+def _until_minute(pace: Pace, lasts: float) -> float:
+    """Seconds of calm, so that a full minute comes while the fault lasts or soon after."""
+    to_minute = -(time.time() + pace.calm) % MINUTE
     return pace.calm + max(0.0, to_minute - lasts - pace.after / 2)
 
 

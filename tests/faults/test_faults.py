@@ -13,7 +13,7 @@ from faults.scene import Pace, Played, play
 from tests.support.postgres import EmbeddedPostgres, new_database
 
 CHANGED = (Kind.CANCEL, Kind.REPLACE)
-SHORT = Pace(calm=1.0, after=4.0, scale=0.2, on_the_minute=False)
+SHORT = Pace(calm=1.0, after=4.0, scale=0.2)
 
 
 def played(name: str, server: EmbeddedPostgres, folder: Path) -> Played:
