@@ -120,9 +120,12 @@ def _made(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         return
     last = max(found.values(), key=lambda one: str(one["date"]))
     where, what = last["machine"], last["versions"]
+    commits = dict.fromkeys(
+        one["versions"]["commit"] for one in sorted(found.values(), key=lambda one: str(one["date"]))
+    )
     yield (
         f"Made by `make faults`, last on {last['date']} UTC, on {where['cores']} cores ({where['processor']}, "
-        f"{where['memory_gib']:g} GiB, Linux {where['kernel']}), Python {what['python']}, commit {what['commit']}; "
+        f"{where['memory_gib']:g} GiB, Linux {where['kernel']}), Python {what['python']}, commit {', '.join(commits)}; "
         "everything, the load too, on this one machine."
     )
 
