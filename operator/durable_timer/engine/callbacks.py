@@ -49,29 +49,32 @@ def callback_request(
             headers.append(("content-type", timer.content_type or JSON))
         headers += _described(timer, kind, message_id)
     timestamp = int(now.timestamp())
-    headers += [("webhook-id", message_id), ("webhook-timestamp", str(timestamp))]
+    headers.append(("webhook-id", message_id))
+    headers.append(("webhook-timestamp", str(timestamp)))
     if group.keys:
         headers.append(("webhook-signature", signature(group.keys, message_id, timestamp, body)))
     headers.append(("traceparent", traceparent))
-    return CallbackRequest(method.value, timer.callback_url, headers, body, group.timeout_of(timer))
+    return CallbackRequest(method, timer.callback_url, headers, body, group.timeout_of(timer))
 
 
 def _standard_body(timer: TakenTimer) -> bytes:
-    body: dict[str, object] = {
-        "groupId": timer.group_id,
-        "timerId": timer.timer_id,
-        "executeAt": format_instant(timer.execute_at),
-        "attempt": timer.attempt + 1,
-    }
+    content: dict[str, object]
     if timer.payload is None:
-        body["payload"] = None
+        content = {"payload": None}
     elif timer.content_type is None or is_json_media_type(timer.content_type):
-        body["payload"] = orjson.Fragment(timer.payload)
+        content = {"payload": orjson.Fragment(timer.payload)}
     else:
-        body["payloadBase64"] = b64encode(timer.payload).decode()
-        body["contentType"] = timer.content_type
-    body["labels"] = timer.labels or {}
-    return orjson.dumps(body)
+        content = {"payloadBase64": b64encode(timer.payload).decode(), "contentType": timer.content_type}
+    return orjson.dumps(
+        {
+            "groupId": timer.group_id,
+            "timerId": timer.timer_id,
+            "executeAt": format_instant(timer.execute_at),
+            "attempt": timer.attempt + 1,
+            **content,
+            "labels": timer.labels or {},
+        }
+    )
 
 
 def _described(timer: TakenTimer, kind: CallbackFormat, message_id: str) -> list[tuple[str, str]]:

@@ -87,6 +87,7 @@ class Delivering:
         self._ready: deque[Job] = deque()
         self._idle: deque[asyncio.Future[Job]] = deque()
         self._workers = 0
+        self._freeing = False
         self._group: asyncio.TaskGroup | None = None
         self._in_flight: dict[str, int] = {}
         self._complained_at = float("-inf")
@@ -150,6 +151,10 @@ class Delivering:
             self._alarm_at = float("inf")
 
     def _start(self, job: Job) -> None:
+        if self._freeing:
+            self._freeing = False
+            self._ready.append(job)
+            return
         while self._idle:
             waiter = self._idle.popleft()
             if not waiter.done():
@@ -168,7 +173,9 @@ class Delivering:
             except Exception:  # one timer must not end the delivery of the others
                 log.exception("a timer could not be dealt with", group=job.key.group_id, timer=job.timer.timer_id)
                 self._defer(job, UNREADABLE_RETRY, "fault", INTERNAL_ERROR)
+            self._freeing = True
             self._targets.done(job, self._clock.monotonic())
+            self._freeing = False
             job = self._ready.popleft() if self._ready else await self._next()
 
     async def _next(self) -> Job:
@@ -180,7 +187,9 @@ class Delivering:
         own = self._plain_headers(job) if job.timer.headers else []
         if own is None:
             own = await self._secret_headers(job)
-        if not await self._may_send(job):
+        if not self._steady():
+            await self._trusted_again(job)
+        if job.dropped:
             return
         if own is None:
             self._defer(job, SECRET_RETRY, "secret", UNAVAILABLE)
@@ -189,7 +198,7 @@ class Delivering:
         sent = self._clock.monotonic()
         span = self._tracer.callback(job.timer.traceparent, job.timer.group_id, job.timer.timer_id)
         answer = await self._send(job, own, span.traceparent)
-        if isinstance(answer, NoAnswer) and answer.error is SendError.NO_RESOURCES:
+        if type(answer) is NoAnswer and answer.error is SendError.NO_RESOURCES:
             span.end(answer.detail)
             self._exhausted(job, answer.detail)
             return
@@ -197,11 +206,10 @@ class Delivering:
         span.end(outcome.last_error)
         self._settler.put(job, outcome)
 
-    async def _may_send(self, job: Job) -> bool:
-        """Holds the job while the process is not trusted or knows too little; whether it is still to be sent then."""
+    async def _trusted_again(self, job: Job) -> None:
+        """Holds the job while the process is not trusted or knows too little, or until it is dropped."""
         while not job.dropped and not self._steady():
             await self._membership.decided()
-        return not job.dropped
 
     async def _send(self, job: Job, own: Sequence[tuple[str, str]], traceparent: str) -> Answer | NoAnswer | Retry:
         timer = job.timer
@@ -217,18 +225,16 @@ class Delivering:
 
     def _outcome(self, job: Job, answer: Answer | NoAnswer | Retry, sent: float, ended: float) -> Outcome:
         timer, group = job.timer, job.group
-        store_now = timer.due_at + timedelta(seconds=ended - job.send_at)
-        verdict = answer if isinstance(answer, Retry) else classify(answer, store_now)
-        first_age = timer.first_attempt_age
-        age = ended - sent if first_age is None else first_age + (ended - job.received_at)
+        now = timer.due_at + timedelta(seconds=ended - job.send_at)
+        verdict = answer if isinstance(answer, Retry) else classify(answer, now)
         status = answer.status if isinstance(answer, Answer) else None
-        outcome = attempt_outcome(
-            timer, group, verdict, status, now=store_now, began=ended - sent, age=age, rng=self._rng
-        )
+        took = ended - sent
+        age = took if timer.first_attempt_age is None else timer.first_attempt_age + (ended - job.received_at)
+        outcome = attempt_outcome(timer, group, verdict, status, now=now, began=took, age=age, rng=self._rng)
         lateness = None if job.held or job.send_at < group.held_until else max(0.0, sent - job.send_at)
         if lateness is not None:
             group.lateness.add(ended, lateness)
-        self._metrics.delivered(timer.group_id, outcome.kind.value, lateness, ended - sent)
+        self._metrics.delivered(timer.group_id, outcome.kind, lateness, took)
         return outcome
 
     def _plain_headers(self, job: Job) -> list[tuple[str, str]] | None:

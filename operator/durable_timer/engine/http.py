@@ -17,6 +17,7 @@ from pyreqwest.exceptions import PyreqwestError, RequestTimeoutError
 from pyreqwest.request import StreamRequest
 from pyreqwest.response import Response
 
+from durable_timer.engine.affinity import keep_together
 from durable_timer.engine.delivery import CallbackRequest
 from durable_timer.engine.egress import denied
 from durable_timer.engine.names import Names, Resolve, TargetDenied, system_resolver
@@ -27,6 +28,9 @@ CONNECT_TIMEOUT: Final = 3.0
 
 PINNED: Final = 1024
 """Names whose connections are kept, where names are pinned to their checked address."""
+
+_THREAD: Final = "pyreqwest"
+"""How the name of the client's thread begins."""
 
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 """What this machine lacks, which is no fault of the target's."""
@@ -48,16 +52,20 @@ class PyreqwestDeliverer:
         self._user_agent = user_agent
         self._client = self._builder().build()
         self._pinned: OrderedDict[tuple[str, int], tuple[str, Client]] = OrderedDict()
+        self._placing: asyncio.Task[None] | None = None
 
     async def send(self, request: CallbackRequest) -> Answer | NoAnswer:
         begun = time.monotonic()
+        if self._placing is None:
+            self._placing = asyncio.create_task(keep_together(_THREAD))
         try:
             client = self._client
             if self._names is not None:
                 async with asyncio.timeout(request.timeout):
                     client = await self._checked(self._names, request.url)
-            built = _built(client, request, request.timeout - (time.monotonic() - begun))
-            return await self._exchange(built)
+            async with _built(client, request, request.timeout - (time.monotonic() - begun)) as response:
+                body, end = await self._read(response)
+                return Answer(response.status, body, end, _retry_after(response))
         except TargetDenied as error:
             return NoAnswer(SendError.TARGET_DENIED, str(error))
         except _InvalidRequest as error:
@@ -72,6 +80,8 @@ class PyreqwestDeliverer:
             return NoAnswer(SendError.NO_RESOURCES if ours else SendError.NO_CONNECTION, reason)
 
     async def close(self) -> None:
+        if self._placing is not None:
+            self._placing.cancel()
         if self._names is not None:
             await self._names.close()
         await self._client.close()
@@ -79,25 +89,15 @@ class PyreqwestDeliverer:
             await client.close()
         self._pinned.clear()
 
-    async def _exchange(self, request: StreamRequest) -> Answer:
-        async with request as response:
-            body, end = await self._read(response)
-            return Answer(response.status, body, end, _retry_after(response))
-
     async def _read(self, response: Response) -> tuple[bytes, BodyEnd]:
-        chunks: list[bytes] = []
-        size = 0
         try:
-            while (chunk := await response.body_reader.read_chunk()) is not None:
-                chunks.append(bytes(chunk))
-                size += len(chunk)
-                if size > self._cap:
-                    return b"".join(chunks)[: self._cap], BodyEnd.OVER_LONG
+            read = await response.body_reader.read(self._cap + 1)
         except RequestTimeoutError:
             raise
         except PyreqwestError:
-            return b"".join(chunks), BodyEnd.BROKEN_OFF
-        return b"".join(chunks), BodyEnd.WHOLE
+            return b"", BodyEnd.BROKEN_OFF
+        body = b"" if read is None else bytes(read)
+        return (body, BodyEnd.WHOLE) if len(body) <= self._cap else (body[: self._cap], BodyEnd.OVER_LONG)
 
     def _builder(self) -> ClientBuilder:
         return (

@@ -92,12 +92,4 @@ def _over(
 
 
 def _outcome(timer: TakenTimer, kind: OutcomeKind, attempt: int, error: str | None, status: int | None) -> Outcome:
-    return Outcome(
-        group_id=timer.group_id,
-        timer_id=timer.timer_id,
-        run=timer.run,
-        kind=kind,
-        attempt=attempt,
-        last_error=error,
-        last_status=status,
-    )
+    return Outcome(timer.group_id, timer.timer_id, timer.run, kind, attempt, last_error=error, last_status=status)

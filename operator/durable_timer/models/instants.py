@@ -6,6 +6,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+import orjson
+
 _SHAPE: Final = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?)([0-9]*)"
     r"(Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])",
@@ -47,7 +49,8 @@ def format_instant(instant: datetime) -> str:
         if instant.tzinfo is None:
             raise ValueError(f"must have a zone: {instant!r}")
         instant = instant.astimezone(UTC)
-    return instant.isoformat(timespec="microseconds")[:-6] + "Z"
+    text = orjson.dumps(instant, option=orjson.OPT_UTC_Z)
+    return text[1:-1].decode() if instant.microsecond else text[1:-2].decode() + ".000000Z"
 
 
 def _why_not(text: str) -> str:

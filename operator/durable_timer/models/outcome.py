@@ -19,7 +19,7 @@ class OutcomeKind(StrEnum):
     NEXT = "next"
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Outcome:
     """One settlement, applied only where the row is running under `run`.
 

@@ -44,7 +44,7 @@ class SendError(StrEnum):
         return self in (SendError.TARGET_DENIED, SendError.INVALID_REQUEST)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """The answer of a target: its status, what was read of its body, and its `Retry-After`."""
 

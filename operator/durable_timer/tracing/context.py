@@ -6,6 +6,9 @@ import random
 import re
 from typing import Final
 
+_NOT_ZERO: Final = 1 << 64 | 1
+"""Bits that keep a trace id and the parent id behind it from being all zeros, which is not valid."""
+
 _SHAPE: Final = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})", re.ASCII)
 
 
@@ -16,8 +19,10 @@ def child_traceparent(traceparent: str | None, rng: random.Random) -> str:
     the receiver is not made to.
     """
     found = _SHAPE.fullmatch(traceparent) if traceparent is not None else None
-    trace, flags = (found[1], found[3]) if found else (f"{rng.getrandbits(128) or 1:032x}", "00")
-    return f"00-{trace}-{rng.getrandbits(64) or 1:016x}-{flags}"
+    fresh = f"{rng.getrandbits(192) | _NOT_ZERO:048x}"
+    if found:
+        return f"00-{found[1]}-{fresh[32:]}-{found[3]}"
+    return f"00-{fresh[:32]}-{fresh[32:]}-00"
 
 
 class ContextSpan:

@@ -1,0 +1,70 @@
+"""Keeps the HTTP client's own thread on the CPU of the event loop, which shares Python's interpreter lock with it.
+
+The client's thread needs the lock for each answer that it brings, and the loop lets go of it for an instant with each
+request. On two CPUs each of these instants wakes the other thread in vain; on one, the loop runs until it has nothing
+left to do, and then the client's thread deals with all answers there are. Only one of the two runs Python at a time, so
+one CPU is what they can use. Which one remains the kernel's choice: it has a moment for it ten times a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+TOGETHER: Final = 0.1
+"""Seconds for which the threads stay where they are."""
+
+APART: Final = 0.005
+"""Seconds between, in which the kernel may move them to a CPU that has less to do."""
+
+BUSY: Final = 0.3
+"""Share of a CPU that the event loop uses at least: with less to do, there is no queue for the lock."""
+
+_THREADS: Final = Path("/proc/self/task")
+_CPU: Final = 36
+"""Place of the CPU among the fields after the name in `stat` (proc(5): field 39)."""
+
+
+async def keep_together(thread_name: str) -> None:
+    """Keeps the threads whose name begins so on the CPU of the calling one while that is busy, until cancelled.
+
+    Does nothing where there is one CPU, and where threads cannot be placed: on other systems than Linux, or where that
+    is forbidden.
+    """
+    if not hasattr(os, "sched_setaffinity") or not _THREADS.is_dir():
+        return
+    own, allowed = threading.get_native_id(), os.sched_getaffinity(0)
+    if len(allowed) == 1:
+        return
+    with suppress(OSError):
+        busy = False
+        while True:
+            began, worked = time.monotonic(), time.thread_time()
+            threads = [own, *_named(thread_name)] if busy else []
+            _place(threads, {_cpu_of(own)})
+            try:
+                await asyncio.sleep(TOGETHER)
+            finally:
+                _place(threads, allowed)
+            busy = time.thread_time() - worked > BUSY * (time.monotonic() - began)
+            if threads:
+                await asyncio.sleep(APART)
+
+
+def _place(threads: Iterable[int], cpus: set[int]) -> None:
+    for thread in threads:
+        os.sched_setaffinity(thread, cpus)
+
+
+def _cpu_of(thread: int) -> int:
+    return int((_THREADS / str(thread) / "stat").read_text().rpartition(")")[2].split()[_CPU])
+
+
+def _named(name: str) -> list[int]:
+    return [int(task.name) for task in _THREADS.iterdir() if (task / "comm").read_text().startswith(name)]
