@@ -12,7 +12,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -34,31 +34,36 @@ _CPU: Final = 36
 async def keep_together(thread_name: str) -> None:
     """Keeps the threads whose name begins so on the CPU of the calling one while that is busy, until cancelled.
 
-    Does nothing where there is one CPU, and where threads cannot be placed: on other systems than Linux, or where that
-    is forbidden.
+    Meanwhile they do not interrupt the calling one when they wake (SCHED_BATCH, see sched(7)). Does nothing where there
+    is one CPU, and where threads cannot be placed: on other systems than Linux, or where that is forbidden.
     """
     if not hasattr(os, "sched_setaffinity") or not _THREADS.is_dir():
         return
     own, allowed = threading.get_native_id(), os.sched_getaffinity(0)
     if len(allowed) == 1:
         return
+    busy = False
     with suppress(OSError):
-        busy = False
         while True:
             began, worked = time.monotonic(), time.thread_time()
-            threads = [own, *_named(thread_name)] if busy else []
-            _place(threads, {_cpu_of(own)})
+            others = _named(thread_name) if busy else []
+            if others:
+                _place(own, others, {_cpu_of(own)}, os.SCHED_BATCH)
             try:
                 await asyncio.sleep(TOGETHER)
             finally:
-                _place(threads, allowed)
+                if others:
+                    _place(own, others, allowed, os.SCHED_OTHER)
             busy = time.thread_time() - worked > BUSY * (time.monotonic() - began)
-            if threads:
+            if others:
                 await asyncio.sleep(APART)
 
 
-def _place(threads: Iterable[int], cpus: set[int]) -> None:
-    for thread in threads:
+def _place(own: int, others: Collection[int], cpus: set[int], policy: int) -> None:
+    """Raises: OSError."""
+    for thread in others:
+        os.sched_setscheduler(thread, policy, os.sched_param(0))
+    for thread in (own, *others):
         os.sched_setaffinity(thread, cpus)
 
 
@@ -67,4 +72,9 @@ def _cpu_of(thread: int) -> int:
 
 
 def _named(name: str) -> list[int]:
-    return [int(task.name) for task in _THREADS.iterdir() if (task / "comm").read_text().startswith(name)]
+    found = []
+    for task in _THREADS.iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if (task / "comm").read_text().startswith(name):
+                found.append(int(task.name))
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from math import ceil
@@ -16,6 +16,7 @@ import structlog
 from durable_timer.clock import Clock
 from durable_timer.engine.callbacks import callback_request
 from durable_timer.engine.delivery import Deliverer, Secrets, Tracer
+from durable_timer.engine.groups import GroupRuntime
 from durable_timer.engine.holdings import Holdings, Job
 from durable_timer.engine.membership import Membership
 from durable_timer.engine.outcomes import attempt_outcome, deadline_outcome
@@ -29,7 +30,7 @@ from durable_timer.planning.answers import Answer, NoAnswer, Retry, SendError, c
 from durable_timer.planning.schedule import next_occurrence
 
 REVIEW_EVERY: Final = 0.1
-"""Seconds between two looks at waiting targets."""
+"""Seconds between two looks at waiting targets, and at how many requests are under way."""
 
 SECRET_RETRY: Final = timedelta(seconds=5)
 """Deferral of a timer whose own Secret cannot be read."""
@@ -89,7 +90,7 @@ class Delivering:
         self._workers = 0
         self._freeing = False
         self._group: asyncio.TaskGroup | None = None
-        self._in_flight: dict[str, int] = {}
+        self._active: dict[str, GroupRuntime] = {}
         self._complained_at = float("-inf")
         self.turned_at = clock.monotonic()
 
@@ -129,6 +130,7 @@ class Delivering:
             self.turned_at = now = self._clock.monotonic()
             self._targets.review(now)
             self._release_due()
+            self._count()
             await asyncio.sleep(REVIEW_EVERY)
 
     def _set_alarm(self, at: float) -> None:
@@ -195,10 +197,17 @@ class Delivering:
             self._defer(job, SECRET_RETRY, "secret", UNAVAILABLE)
             return
         job.begun = True
-        sent = self._clock.monotonic()
-        span = self._tracer.callback(job.timer.traceparent, job.timer.group_id, job.timer.timer_id)
-        answer = await self._send(job, own, span.traceparent)
-        if type(answer) is NoAnswer and answer.error is SendError.NO_RESOURCES:
+        timer, sent = job.timer, self._clock.monotonic()
+        self._active[timer.group_id] = job.group
+        span = self._tracer.callback(timer.traceparent, timer.group_id, timer.timer_id)
+        answer: Answer | NoAnswer | Retry
+        try:
+            request = callback_request(timer, job.group, own, span.traceparent, self._clock.now())
+            answer = await self._deliverer.send(request)
+        except Exception:  # a fault in one delivery must not end the others; the attempt counts
+            log.exception("a delivery failed in this program", group=timer.group_id, timer=timer.timer_id)
+            answer = Retry(INTERNAL_ERROR)
+        if isinstance(answer, NoAnswer) and answer.error is SendError.NO_RESOURCES:
             span.end(answer.detail)
             self._exhausted(job, answer.detail)
             return
@@ -210,18 +219,6 @@ class Delivering:
         """Holds the job while the process is not trusted or knows too little, or until it is dropped."""
         while not job.dropped and not self._steady():
             await self._membership.decided()
-
-    async def _send(self, job: Job, own: Sequence[tuple[str, str]], traceparent: str) -> Answer | NoAnswer | Retry:
-        timer = job.timer
-        self._count(timer.group_id, 1)
-        try:
-            request = callback_request(timer, job.group, own, traceparent, self._clock.now())
-            return await self._deliverer.send(request)
-        except Exception:  # a fault in one delivery must not end the others; the attempt counts
-            log.exception("a delivery failed in this program", group=timer.group_id, timer=timer.timer_id)
-            return Retry(INTERNAL_ERROR)
-        finally:
-            self._count(timer.group_id, -1)
 
     def _outcome(self, job: Job, answer: Answer | NoAnswer | Retry, sent: float, ended: float) -> Outcome:
         timer, group = job.timer, job.group
@@ -269,10 +266,11 @@ class Delivering:
         self._metrics.deferred(job.timer.group_id, reason, 1)
         self._settler.defer(job, deferred(job, delay, error))
 
-    def _count(self, group_id: str, change: int) -> None:
-        count = self._in_flight.get(group_id, 0) + change
-        self._in_flight[group_id] = count
-        self._metrics.in_flight(group_id, count)
+    def _count(self) -> None:
+        for group_id, group in list(self._active.items()):
+            self._metrics.in_flight(group_id, group.under_way)
+            if not group.under_way:
+                del self._active[group_id]
 
 
 def _schedule_fault(schedule: Schedule | None, now: datetime) -> str | None:

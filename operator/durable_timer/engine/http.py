@@ -9,11 +9,13 @@ import re
 import time
 from collections import OrderedDict
 from datetime import timedelta
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import PyreqwestError, RequestTimeoutError
+from pyreqwest.http import Url
 from pyreqwest.request import StreamRequest
 from pyreqwest.response import Response
 
@@ -55,15 +57,16 @@ class PyreqwestDeliverer:
         self._placing: asyncio.Task[None] | None = None
 
     async def send(self, request: CallbackRequest) -> Answer | NoAnswer:
-        begun = time.monotonic()
         if self._placing is None:
             self._placing = asyncio.create_task(keep_together(_THREAD))
         try:
-            client = self._client
+            client, timeout = self._client, request.timeout
             if self._names is not None:
-                async with asyncio.timeout(request.timeout):
+                begun = time.monotonic()
+                async with asyncio.timeout(timeout):
                     client = await self._checked(self._names, request.url)
-            async with _built(client, request, request.timeout - (time.monotonic() - begun)) as response:
+                timeout -= time.monotonic() - begun
+            async with _built(client, request, timeout) as response:
                 body, end = await self._read(response)
                 return Answer(response.status, body, end, _retry_after(response))
         except TargetDenied as error:
@@ -141,11 +144,17 @@ class _InvalidRequest(Exception):
     """The client refuses the URL or a header."""
 
 
+@lru_cache(maxsize=8192)
+def _parsed(url: str) -> Url:
+    """Raises: ValueError."""
+    return Url(url)
+
+
 def _built(client: Client, request: CallbackRequest, seconds: float) -> StreamRequest:
     """Raises: _InvalidRequest."""
-    timeout = timedelta(seconds=max(0.001, seconds))
     try:
-        builder = client.request(request.method, request.url).headers(request.headers).timeout(timeout)
+        builder = client.request(request.method, _parsed(request.url)).headers(request.headers)
+        builder = builder.timeout(timedelta(seconds=max(0.001, seconds)))
         if request.body:
             builder = builder.body_bytes(request.body)
         return builder.build_streamed()

@@ -6,8 +6,8 @@ are slots free, which is the room of its hosts then. These bounds move with what
 and Hahne 1998), so whoever hangs, and however many they are, some slots stay free for the rest. What waits too long for
 a slow host is deferred, so that as many come back in a second as the host is likely to take then.
 
-One pass of the event loop begins a few requests only, in turns among the lanes: what is due in many of one group makes no
-pass long that another group's timer has to wait for.
+Where several groups hold timers, one pass of the event loop begins a few requests only, in turns among the lanes: what
+is due in many of one group makes no pass long that another group's timer has to wait for.
 """
 
 from __future__ import annotations
@@ -223,9 +223,10 @@ class Targets:
 
     def _begin(self, job: Job, target: _Target, now: float) -> None:
         self._free -= 1
-        if not self._begun:
-            asyncio.get_running_loop().call_soon(self._next_pass)
-        self._begun += 1
+        if self._holdings.groups > 1:
+            if not self._begun:
+                asyncio.get_running_loop().call_soon(self._next_pass)
+            self._begun += 1
         if self._beside(job):
             if not self._overdue:
                 asyncio.get_running_loop().call_later(OVERDUE_EVERY, self._next_step)
