@@ -13,6 +13,7 @@ from durable_timer.engine.holdings import Job
 from durable_timer.engine.membership import Membership
 from durable_timer.engine.settling import Settler
 from durable_timer.engine.store_time import StoreTime
+from durable_timer.engine.targets import Targets
 from durable_timer.models.outcome import Outcome, OutcomeKind
 from durable_timer.models.ownership import BeatAnswer, Claim, Member, MemberReport, Shard, ShardKey
 from durable_timer.models.results import DeleteStatus, Refusal, Target, WhenRunning
@@ -209,6 +210,23 @@ def step_back_unnoticed() -> AbstractContextManager[Any]:
     return patch.object(StoreTime, "instant", instant)
 
 
+@contextlib.contextmanager
+def backlog_starves() -> Iterator[None]:
+    """Requests for overdue timers that count as under way beside other groups' for ever."""
+    right = Targets.done
+
+    def done(self: Targets, job: Job, now: float) -> None:
+        kept = dict(self._overdue)
+        right(self, job, now)
+        self._overdue.update(kept)
+
+    def next_step(self: Targets) -> None:
+        self._stepping = False
+
+    with patch.object(Targets, "done", done), patch.object(Targets, "_next_step", next_step):
+        yield
+
+
 PLANTED: Final[dict[str, Callable[[], AbstractContextManager[Any]]]] = {
     plant.__name__: plant
     for plant in (
@@ -227,6 +245,7 @@ PLANTED: Final[dict[str, Callable[[], AbstractContextManager[Any]]]] = {
         recovery_counts_an_attempt,
         next_as_a_duration,
         step_back_unnoticed,
+        backlog_starves,
     )
 }
 """By name, what plants each bug while its context lasts."""
@@ -247,10 +266,12 @@ WEATHER_FOR: Final = {
     "recovery_counts_an_attempt": "kills",
     "next_as_a_duration": "none",
     "step_back_unnoticed": "mixed",
+    "backlog_starves": "none",
 }
 """The weather in which each bug shows soonest."""
 
 FOUND: Final = {
+    "backlog_starves": 2,
     "beat_of_the_dead": 0,
     "cancel_ignores_running": 2,
     "claim_from_the_living": 28,

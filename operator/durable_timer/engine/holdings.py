@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from durable_timer.models.ownership import ShardKey
 
 if TYPE_CHECKING:
     from durable_timer.engine.groups import GroupRuntime
     from durable_timer.models.timer import TakenTimer
+
+
+LATELY: Final = 1.0
+"""Seconds for which another group counts as served after its last take."""
 
 
 class Job:
@@ -54,8 +58,9 @@ class Holdings:
         self.count = 0
         self.crowded = False
         """Whether this process serves several groups, so that none may take all that is free."""
-        self.groups = 0
-        """Groups that hold something."""
+        self._groups = 0
+        self._latest: GroupRuntime | None = None
+        self._changed_at = float("-inf")
         self._on_free = on_free
         self._empty = asyncio.Event()
         self._empty.set()
@@ -69,6 +74,10 @@ class Holdings:
     async def empty(self) -> None:
         """Waits until nothing is held."""
         await self._empty.wait()
+
+    def several(self, now: float) -> bool:
+        """Whether timers of several groups are held, or were lately, so that none should notice another's backlog."""
+        return self._groups > 1 or now - self._changed_at < LATELY
 
     def runs(self) -> list[int]:
         """Runs that a sweep has to spare: takes under way, and those with timers still here."""
@@ -84,7 +93,11 @@ class Holdings:
     def add(self, job: Job) -> None:
         self.count += 1
         self._empty.clear()
-        self.groups += not job.group.held
+        self._groups += not job.group.held
+        if job.group is not self._latest:
+            if self._latest is not None:
+                self._changed_at = job.received_at
+            self._latest = job.group
         job.group.held += 1
         self._runs[job.timer.run] += 1
         self._by_shard.setdefault(job.key, {})[job] = None
@@ -101,7 +114,7 @@ class Holdings:
         if not self.count:
             self._empty.set()
         job.group.held -= 1
-        self.groups -= not job.group.held
+        self._groups -= not job.group.held
         self._run_less(job.timer.run)
         self._on_free(job.group)
 

@@ -27,11 +27,11 @@ from durable_timer.stores.base import Store, TakeGroup, Taken, TakeShard
 BATCH: Final = 500
 """Timers of one take at most."""
 
-BATCH_BESIDE: Final = 50
-"""Overdue timers of one take at most while several groups hold some, so that it is soon dealt with."""
+BATCH_BESIDE: Final = 100
+"""Overdue timers of one take at most while several groups are served, so that it is soon dealt with."""
 
-SPACING_BESIDE: Final = 0.03
-"""Least seconds between two takes of a group's overdue timers while several groups hold some."""
+SPACING_BESIDE: Final = 0.02
+"""Least seconds between two takes of a group's overdue timers while several groups are served."""
 
 SHARDS_PER_TAKE: Final = 256
 """Shards that one take names at most, so that its time is bounded."""
@@ -192,7 +192,7 @@ class TakeLoop:
             group = shard.group
             if shard.releasing or not group.fires:
                 continue
-            if self._beside(shard) and now < group.spaced_until:
+            if self._beside(shard, now) and now < group.spaced_until:
                 self._agenda.put(shard, group.spaced_until)
                 continue
             room = free.setdefault(group.group_id, self._room(group, now))
@@ -203,7 +203,7 @@ class TakeLoop:
                 if group.starved:
                     group.starved, group.held_until = False, now
                 by_group.setdefault(group.group_id, []).append(shard)
-        shares = self._shares(by_group)
+        shares = self._shares(by_group, now)
         shards: list[OwnedShard] = []
         groups: list[TakeGroup] = []
         for group_id, share in shares.items():
@@ -222,7 +222,7 @@ class TakeLoop:
         room = group.free(now)
         return min(room, self.holdings.free - group.held) if self.holdings.crowded and group.held else room
 
-    def _shares(self, by_group: dict[str, list[OwnedShard]]) -> dict[str, int]:
+    def _shares(self, by_group: dict[str, list[OwnedShard]], now: float) -> dict[str, int]:
         """Divides the places: a few to each quiet group, the rest evenly among those with more due than was taken."""
         room = min(BATCH, self.holdings.free)
         hot = [g for g, shards in by_group.items() if any(s.hot for s in shards)]
@@ -234,15 +234,15 @@ class TakeLoop:
         shares = dict.fromkeys(quiet[: room // 2], few)
         rest = room - few * len(shares)
         shares.update(dict.fromkeys(hot[:rest], max(1, rest // len(hot))))
-        if self.holdings.groups > 1:
-            behind = [g for g in shares if any(map(self._beside, by_group[g]))]
+        if self.holdings.several(now):
+            behind = [g for g in shares if any(shard.behind for shard in by_group[g])]
             most = max(1, BATCH_BESIDE // max(1, len(behind)))
             shares.update({g: min(shares[g], most) for g in behind})
         return shares
 
-    def _beside(self, shard: OwnedShard) -> bool:
+    def _beside(self, shard: OwnedShard, now: float) -> bool:
         """Whether the shard has a backlog, and there is another group that should not notice."""
-        return shard.behind and self.holdings.groups > 1
+        return shard.behind and self.holdings.several(now)
 
     def _floor(self, shard: OwnedShard, now: float) -> datetime | None:
         if shard.floor is None or now >= shard.scan_at:
@@ -296,7 +296,7 @@ class TakeLoop:
             return
         shard.hot = more
         if more or shard.woken:
-            self._agenda.sooner(shard, shard.group.spaced_until if self._beside(shard) else reached)
+            self._agenda.sooner(shard, shard.group.spaced_until if self._beside(shard, reached) else reached)
             return
         near = PROBE_EVERY if wait is None else wait - self._settings.look_ahead.total_seconds()
         self._agenda.sooner(shard, reached + min(PROBE_EVERY, max(NEAR_EVERY, near)))

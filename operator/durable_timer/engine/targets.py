@@ -6,7 +6,7 @@ are slots free, which is the room of its hosts then. These bounds move with what
 and Hahne 1998), so whoever hangs, and however many they are, some slots stay free for the rest. What waits too long for
 a slow host is deferred, so that as many come back in a second as the host is likely to take then.
 
-Where several groups hold timers, one pass of the event loop begins a few requests only, in turns among the lanes: what
+Where several groups are served, one pass of the event loop begins a few requests only, in turns among the lanes: what
 is due in many of one group makes no pass long that another group's timer has to wait for.
 """
 
@@ -43,11 +43,11 @@ TRIES: Final = 4
 STARTS: Final = 16
 """Requests that one pass of the event loop begins."""
 
-OVERDUE_STARTS: Final = 4
-"""Requests for overdue timers that are begun in one step while several groups hold some."""
+OVERDUE: Final = 8
+"""Requests for overdue timers under way at once while several groups are served, not counting those that take long."""
 
-OVERDUE_EVERY: Final = 0.002
-"""Seconds between these steps: a backlog leaves room on this machine, and at its targets, for what is due now."""
+OVERDUE_FOR: Final = 0.002
+"""Seconds that such a request counts for, at least, and twice as many at most."""
 
 RETURNS: Final = 200.0
 """Timers put off for a slow host that come back in a second, at least: else twice as many as it took lately."""
@@ -132,7 +132,9 @@ class Targets:
         self._lanes: OrderedDict[Lane, deque[Job]] = OrderedDict()
         self._watched: dict[str, None] = {}
         self._begun = 0
-        self._overdue = 0
+        self._overdue: dict[Job, None] = {}
+        self._overdue_before: dict[Job, None] = {}
+        self._stepping = False
         self._now = 0.0
 
     def submit(self, job: Job, now: float) -> None:
@@ -163,6 +165,8 @@ class Targets:
         target.took = now - target.under_way.pop(job)
         target.done += job.target in self._watched
         job.group.under_way -= 1
+        self._overdue.pop(job, None)
+        self._overdue_before.pop(job, None)
         self._free += 1
         self._fill(1)
         if target.idle and job.target not in self._watched:
@@ -197,8 +201,12 @@ class Targets:
         self._fill(STARTS)
 
     def _next_step(self) -> None:
-        self._overdue = 0
-        self._fill(OVERDUE_STARTS)
+        """Counts no longer what has been under way for a step: those targets take their time, and not this machine's."""
+        self._stepping = False
+        for job in self._overdue_before:
+            self._overdue.pop(job, None)
+        self._overdue_before = dict(self._overdue)
+        self._fill(OVERDUE)
 
     def _fill(self, most: int) -> None:
         """Starts up to so many, in turns among the lanes."""
@@ -210,27 +218,30 @@ class Targets:
                 missed += 1
 
     def _may_start(self, job: Job, target: _Target) -> bool:
-        if self._begun >= STARTS or (self._overdue >= OVERDUE_STARTS and self._beside(job)):
+        if self._begun >= STARTS or self._waits_for_others(job):
             return False
         room = self._free - job.group.under_way if self._holdings.crowded and job.group.under_way else self._free
         if room <= 0 or target.in_flight >= self._per_target:
             return False
         return len(self._targets) == 1 or target.in_flight < max(1, room // 2)
 
-    def _beside(self, job: Job) -> bool:
-        """Whether the job is of a backlog, and there is another group that should not notice."""
-        return not job.timer.remaining and self._holdings.groups > 1
+    def _waits_for_others(self, job: Job) -> bool:
+        """Whether the job is of a backlog of which enough is under way, and there is a group that should not notice."""
+        if job.timer.remaining > 0 or len(self._overdue) < OVERDUE or not self._holdings.several(self._now):
+            return False
+        if not self._stepping:
+            self._stepping = True
+            asyncio.get_running_loop().call_later(OVERDUE_FOR, self._next_step)
+        return True
 
     def _begin(self, job: Job, target: _Target, now: float) -> None:
         self._free -= 1
-        if self._holdings.groups > 1:
+        if self._holdings.several(now):
             if not self._begun:
                 asyncio.get_running_loop().call_soon(self._next_pass)
             self._begun += 1
-        if self._beside(job):
-            if not self._overdue:
-                asyncio.get_running_loop().call_later(OVERDUE_EVERY, self._next_step)
-            self._overdue += 1
+        if job.timer.remaining <= 0:
+            self._overdue[job] = None
         target.under_way[job] = now
         job.group.under_way += 1
         job.held = target.slow
