@@ -19,6 +19,7 @@ from durable_timer_api.pages import filter_hash, page_token, read_page_token
 from durable_timer_api.problems import Wrong, invalid
 from durable_timer_api.rendering import render_timer
 from durable_timer_api.requests import choice, query
+from durable_timer_api.turns import Turns
 
 _PARAMETERS: Final = FILTER_PARAMETERS | {"pageSize", "pageToken", "view"}
 _FULL_ROWS_FIRST: Final = 16
@@ -35,8 +36,9 @@ class View(StrEnum):
 class Listing:
     """Lists timers."""
 
-    def __init__(self, groups: GroupsCache) -> None:
+    def __init__(self, groups: GroupsCache, turns: Turns) -> None:
         self._groups = groups
+        self._turns = turns
 
     async def timers(self, request: web.Request) -> web.Response:
         """The operation listTimers."""
@@ -51,16 +53,17 @@ class Listing:
         after = None
         if "pageToken" in found:
             after, _ = read_page_token(found["pageToken"][0], bound_to, where.order)
-        if view is View.FULL:
-            page = await full_page(store, group_id, where, limit, after)
-        else:
-            page = await store.list(group_id, where, limit=limit, after=after, payloads=False)
-        return json_response(
-            {
-                "timers": [render_timer(timer, payload=view is View.FULL) for timer in page.timers],
-                "nextPageToken": None if page.end is None else page_token(bound_to, page.end),
-            }
-        )
+        async with self._turns.turn(limit):
+            if view is View.FULL:
+                page = await full_page(store, group_id, where, limit, after)
+            else:
+                page = await store.list(group_id, where, limit=limit, after=after, payloads=False)
+            return json_response(
+                {
+                    "timers": [render_timer(timer, payload=view is View.FULL) for timer in page.timers],
+                    "nextPageToken": None if page.end is None else page_token(bound_to, page.end),
+                }
+            )
 
 
 def page_size(found: Mapping[str, list[str]]) -> int:

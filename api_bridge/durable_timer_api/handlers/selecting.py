@@ -21,6 +21,7 @@ from durable_timer_api.pages import filter_hash, page_token, read_page_token
 from durable_timer_api.problems import Wrong, invalid
 from durable_timer_api.requests import choice, query
 from durable_timer_api.schemas import CancelBody, FailedFilterBody, FilterBody, RedriveBody
+from durable_timer_api.turns import Turns
 
 S = TypeVar("S", CancelBody, RedriveBody)
 
@@ -32,9 +33,10 @@ _TRIES: Final = 3
 class Selecting:
     """Cancels and redrives many timers."""
 
-    def __init__(self, groups: GroupsCache, bodies: Bodies) -> None:
+    def __init__(self, groups: GroupsCache, bodies: Bodies, turns: Turns) -> None:
         self._groups = groups
         self._bodies = bodies
+        self._turns = turns
 
     async def cancel(self, request: web.Request) -> web.Response:
         """The operation cancelTimers."""
@@ -53,7 +55,8 @@ class Selecting:
                 for target, result in zip(targets, results, strict=True)
             ]
             return json_response({"results": answers})
-        return await self._cancel_found(served, body, when_running)
+        async with self._turns.turn(limits.ITEMS_MAX):
+            return await self._cancel_found(served, body, when_running)
 
     async def _cancel_found(self, served: ServedGroup, body: CancelBody, when_running: WhenRunning) -> web.Response:
         where = filter_of_body(body.filter or FilterBody())
@@ -81,7 +84,8 @@ class Selecting:
                 for target, result in zip(targets, results, strict=True)
             ]
             return json_response({"results": answers})
-        return await self._redrive_found(served, body)
+        async with self._turns.turn(limits.ITEMS_MAX):
+            return await self._redrive_found(served, body)
 
     async def _redrive_found(self, served: ServedGroup, body: RedriveBody) -> web.Response:
         store, group_id = served.door.store, served.group.group_id
