@@ -95,13 +95,19 @@ class Settler:
                 continue
             if len(self._waiting) < ENOUGH:
                 await asyncio.sleep(GATHER)
-            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-            if not self._waiting:
-                self._arrived.clear()
+            batch = self._next_batch()
             while batch and not await self._write(batch):
                 self.turned_at = self._clock.monotonic()
                 await asyncio.sleep(backoff.pause())
             backoff.reset()
+
+    def _next_batch(self) -> list[tuple[Job, Outcome]]:
+        if len(self._waiting) <= BATCH:
+            batch = list(self._waiting)
+            self._waiting.clear()
+            self._arrived.clear()
+            return batch
+        return [self._waiting.popleft() for _ in range(BATCH)]
 
     async def _write(self, batch: list[tuple[Job, Outcome]]) -> bool:
         try:

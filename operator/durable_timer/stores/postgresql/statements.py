@@ -219,7 +219,7 @@ WITH settled AS (
     execute_at = CASE WHEN {_NEXT} THEN o.at ELSE t.execute_at END,
     due_at = CASE WHEN {_NEXT} THEN greatest(o.at, statement_timestamp())
       WHEN o.kind = 2 OR o.kind = 3 AND o.delay > 0
-        THEN statement_timestamp() + o.delay * interval '1 microsecond'
+        THEN statement_timestamp() + coalesce(o.delay, 0) * interval '1 microsecond'
       ELSE t.due_at END,
     occurrence = CASE WHEN {_NEXT} THEN t.occurrence + 1 ELSE t.occurrence END,
     attempt = CASE WHEN {_NEXT} THEN 0 WHEN o.kind = 3 THEN t.attempt ELSE o.attempt END,
@@ -234,7 +234,7 @@ WITH settled AS (
     last_error = CASE WHEN o.kind = 3 THEN coalesce(o.last_error, t.last_error) ELSE o.last_error END,
     last_status = CASE WHEN o.kind = 3 THEN t.last_status ELSE o.last_status END
   FROM {_OUTCOMES}
-  WHERE {_SETTLES} AND NOT t.cancel_requested AND NOT (o.forget AND {_ENDED} AND t.managed_by IS NULL)
+  WHERE {_SETTLES} AND NOT t.cancel_requested AND NOT (coalesce(o.forget, false) AND {_ENDED} AND t.managed_by IS NULL)
   RETURNING o.place
 )
 {_APPLIED} FROM settled
@@ -244,7 +244,7 @@ WITH settled AS (
 SETTLE_GONE: Final = f"""
 WITH gone AS (
   DELETE FROM timers t USING {_OUTCOMES}
-  WHERE {_SETTLES} AND (t.cancel_requested OR o.forget AND {_ENDED} AND t.managed_by IS NULL)
+  WHERE {_SETTLES} AND (t.cancel_requested OR coalesce(o.forget, false) AND {_ENDED} AND t.managed_by IS NULL)
   RETURNING o.place
 )
 {_APPLIED} FROM gone

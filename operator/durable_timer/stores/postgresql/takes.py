@@ -67,7 +67,8 @@ class Takes:
         all); the second statement tells. Each outcome stands for itself, so no transaction spans them.
         """
         applied = [False] * len(outcomes)
-        waiting = sorted(range(len(outcomes)), key=lambda place: (outcomes[place].group_id, outcomes[place].timer_id))
+        keys = [(outcome.group_id, outcome.timer_id) for outcome in outcomes]
+        waiting = sorted(range(len(outcomes)), key=keys.__getitem__)
         forgotten = bool(waiting) and all(outcome.forget for outcome in outcomes)
         order = (
             (statements.SETTLE_GONE, statements.SETTLE) if forgotten else (statements.SETTLE, statements.SETTLE_GONE)
@@ -111,26 +112,33 @@ def _count_missed(
 
 
 def _columns(outcomes: Sequence[Outcome]) -> list[Sequence[Any]]:
-    """The arrays of SETTLE and SETTLE_GONE. PostgreSQL's text holds no NUL, which an error's text may have."""
-    return list(
-        zip(
-            *(
-                (
-                    outcome.group_id,
-                    outcome.timer_id,
-                    outcome.run,
-                    OUTCOME_CODES[outcome.kind],
-                    outcome.attempt,
-                    documents.to_micros(outcome.began),
-                    documents.to_micros(outcome.delay),
-                    outcome.at,
-                    None if outcome.last_outcome is None else outcome.last_outcome.value,
-                    None if outcome.last_error is None else outcome.last_error.replace("\0", "\ufffd"),
-                    outcome.last_status,
-                    outcome.forget,
-                )
-                for outcome in outcomes
-            ),
-            strict=True,
-        )
-    )
+    """The arrays of SETTLE and SETTLE_GONE; one that says nothing is left empty, since each value costs at both ends.
+
+    `unnest` fills it up with NULLs (https://www.postgresql.org/docs/current/functions-array.html). PostgreSQL's text
+    holds no NUL, which an error's text may have.
+    """
+    errors = [outcome.last_error for outcome in outcomes]
+    return [
+        [outcome.group_id for outcome in outcomes],
+        [outcome.timer_id for outcome in outcomes],
+        [outcome.run for outcome in outcomes],
+        [OUTCOME_CODES[outcome.kind] for outcome in outcomes],
+        [outcome.attempt for outcome in outcomes],
+        [documents.to_micros(outcome.began) for outcome in outcomes],
+        _said([documents.to_micros(outcome.delay) if outcome.delay else None for outcome in outcomes]),
+        _said([outcome.at for outcome in outcomes]),
+        _said([_last_outcome(outcome) for outcome in outcomes]),
+        _said([None if error is None else error.replace("\0", "\ufffd") for error in errors]),
+        [outcome.last_status for outcome in outcomes],
+        _said([outcome.forget or None for outcome in outcomes]),
+    ]
+
+
+def _last_outcome(outcome: Outcome) -> str | None:
+    """None where the outcome's kind says it already."""
+    last = outcome.last_outcome
+    return None if last is None or last.value == outcome.kind.value else last.value
+
+
+def _said(column: list[Any]) -> list[Any]:
+    return [] if column.count(None) == len(column) else column
