@@ -142,7 +142,7 @@ async def test_records_of_idle_hosts_go_at_once(rig: Rig) -> None:
         await rig.create(f"t{number}", f"http://host{number}/x")
     for number in range(50):
         await rig.becomes(f"t{number}", TimerState.COMPLETED)
-    await eventually(lambda: not executor._delivering._targets._targets)
+    await eventually(lambda: not executor._delivering._targets._hosts)
 
 
 async def test_a_shard_that_got_no_place_keeps_its_backlog_in_sight(rig: Rig) -> None:

@@ -9,7 +9,9 @@ import pytest
 
 from durable_timer.engine.groups import GroupRuntime
 from durable_timer.engine.holdings import LATELY, Holdings, Job
-from durable_timer.engine.targets import DEFERRAL_MIN, OVERDUE, RETURNS, STARTS, WAIT_MAX, Targets
+from durable_timer.engine.hosts import DEFERRAL_MIN, RETURNS
+from durable_timer.engine.pacing import OVERDUE, STARTS
+from durable_timer.engine.targets import WAIT_MAX, Targets
 from durable_timer.models.group import Group, GroupState, TimerGroupSpec
 from durable_timer.models.timer import TakenTimer
 from tests.support.waiting import eventually
