@@ -56,18 +56,25 @@ class Creates:
             await asyncio.wait(self._inserts)
 
     async def _insert_all(self) -> None:
-        while batch := self._next_batch():
-            self._began = asyncio.get_running_loop().time()
-            try:
-                results = await self._store.create([timer for timer, _ in batch], self._if_exists)
-            except Exception as error:  # noqa: BLE001 - each of them is answered to the request that waits for it
-                for _, done in batch:
-                    if not done.done():
-                        done.set_exception(error)
-            else:
-                for (_, done), result in zip(batch, results, strict=True):
-                    if not done.done():
-                        done.set_result(result)
+        try:
+            while batch := self._next_batch():
+                await self._insert(batch)
+        finally:  # at once: the task's callbacks run later, and a create that comes before them would wait for nobody
+            if (task := asyncio.current_task()) is not None:
+                self._inserts.discard(task)
+
+    async def _insert(self, batch: list[tuple[NewTimer, asyncio.Future[CreateResult]]]) -> None:
+        self._began = asyncio.get_running_loop().time()
+        try:
+            results = await self._store.create([timer for timer, _ in batch], self._if_exists)
+        except Exception as error:  # noqa: BLE001 - each of them is answered to the request that waits for it
+            for _, done in batch:
+                if not done.done():
+                    done.set_exception(error)
+        else:
+            for (_, done), result in zip(batch, results, strict=True):
+                if not done.done():
+                    done.set_result(result)
 
     def _next_batch(self) -> list[tuple[NewTimer, asyncio.Future[CreateResult]]]:
         batch: list[tuple[NewTimer, asyncio.Future[CreateResult]]] = []

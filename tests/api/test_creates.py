@@ -127,3 +127,19 @@ async def test_an_insert_is_bounded_by_bytes_and_items(store: Inserting) -> None
     assert max(len(insert) for insert in store.inserts) == 500
     assert [len(insert) for insert in store.inserts[:2]] == [4, 4]
     assert [one for insert in store.inserts for one in insert] == [f"t{number}" for number in range(1100)]
+
+
+class Answering(MemoryStore):
+    """Has each insert done by the next turn of the loop."""
+
+    async def create(self, timers: Sequence[NewTimer], if_exists: IfExists) -> list[CreateResult]:
+        await asyncio.sleep(0)
+        now = datetime.now(UTC)
+        return [CreateResult(CreateStatus.CREATED, created(timer, uid=1, now=now)) for timer in timers]
+
+
+async def test_a_create_that_comes_just_as_an_insert_ends_is_inserted() -> None:
+    creates = Creates(Answering(), IfExists.FAIL)
+    async with asyncio.timeout(10):
+        for number in range(5):
+            assert (await creates.create(timer(number))).timer.timer_id == f"t{number}"
