@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from typing import Final
 
 from aiohttp import web
@@ -57,7 +58,8 @@ class Room:
             if turn.done() and not turn.cancelled():
                 self.leave(size)
             else:
-                self._waiting.remove((size, turn))
+                with suppress(ValueError):  # it was passed over already, by one that left at this moment
+                    self._waiting.remove((size, turn))
                 self._admit()
             if isinstance(error, TimeoutError):
                 raise Problem(

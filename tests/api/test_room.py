@@ -63,6 +63,18 @@ async def test_room_given_to_one_that_gives_up_at_that_moment_is_not_lost() -> N
     await space.enter(10)
 
 
+async def test_one_that_gives_up_just_before_room_is_given_back_is_merely_gone() -> None:
+    space = Room(10)
+    await space.enter(10)
+    waiting = asyncio.create_task(space.enter(10))
+    await started(waiting)
+    waiting.cancel()
+    space.leave(10)
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await space.enter(10)
+
+
 async def test_who_waits_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "_PATIENCE", 0.01)
     space = Room(10)
