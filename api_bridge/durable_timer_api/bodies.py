@@ -21,7 +21,7 @@ from durable_timer_api import json_fast
 from durable_timer_api.json_limits import JsonCutError, JsonError, JsonLimitError
 from durable_timer_api.json_text import Cursor, JsonObject, cursor_of
 from durable_timer_api.problems import Code, Problem, Wrong, invalid, pointer
-from durable_timer_api.room import LEASE, SMALL
+from durable_timer_api.room import LEASE, SMALL, is_gzip
 
 T = TypeVar("T")
 
@@ -129,7 +129,7 @@ async def json_bytes(request: web.Request, limit: int) -> bytes:
     encoding = headers.get("Content-Encoding")
     if encoding is None or encoding.lower() == "identity":
         return body
-    if encoding.lower() != "gzip":
+    if not is_gzip(request):
         raise Problem(Code.UNSUPPORTED_MEDIA_TYPE, f"send gzip or no encoding, not {encoding[:100]}")
     if len(body) <= _GUNZIPPED_HERE_MAX:
         return _gunzipped(body, limit)
@@ -140,11 +140,14 @@ async def _received(request: web.Request, limit: int) -> bytes:
     if (request.content_length or 0) > limit:
         raise _too_large(limit)
     content = request.content
-    if content.is_eof() and content.total_bytes <= limit:
+    lease = request.get(LEASE)
+    if lease is not None and is_gzip(request):
+        await lease.take(limit)
+        lease = None
+    if content.is_eof() and content.total_bytes <= (limit if lease is None else SMALL):
         return content.read_nowait()
     pieces = []
     size = 0
-    lease = request.get(LEASE)
     while piece := await content.readany():
         size += len(piece)
         if size > limit:

@@ -23,12 +23,17 @@ _INFLATION_MAX: Final = 1032
 """How many times its size a gzip stream may have unpacked."""
 
 
+def is_gzip(request: web.Request) -> bool:
+    """Whether the body says that it is to be unpacked."""
+    return request.headers.get("Content-Encoding", "").lower() == "gzip"
+
+
 def announced(request: web.Request) -> int | None:
     """Bytes of room that the request takes by what its headers say; None where they do not say how long its body is."""
     length = request.content_length
     if length is None:
         return None if request.body_exists else 0
-    if length and "Content-Encoding" in request.headers:
+    if length and is_gzip(request):
         length *= _INFLATION_MAX
     return 0 if length <= SMALL else min(length, limits.BATCH_BODY_MAX_BYTES)
 

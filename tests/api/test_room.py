@@ -1,6 +1,7 @@
 """What a bridge takes on at once is bounded: the bytes of bodies together, and connections."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -124,6 +125,50 @@ async def test_bodies_beyond_the_room_wait_and_are_refused(
     assert set(await asyncio.gather(*holding)) == {400}
     async with client.post(BATCH, data=BytesIO(large), headers=JSON) as answer:
         assert answer.status == 200
+
+
+async def test_what_a_gzip_of_no_stated_length_may_unpack_to_takes_room(
+    client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its first byte, and where it has come as a whole before it is looked at."""
+    monkeypatch.setattr(room, "_PATIENCE", 0.1)
+    go_on = asyncio.Event()
+    zipped = gzip.compress(b" " * MIB + b"{}")
+
+    async def body() -> AsyncIterator[bytes]:
+        yield zipped[:1]
+        await go_on.wait()
+        yield zipped[1:]
+
+    async def send() -> int:
+        async with client.post(BATCH, data=body(), headers={**JSON, "Content-Encoding": "gzip"}) as answer:
+            return answer.status
+
+    holding = [asyncio.create_task(send()) for _ in range(limits.BODIES_MAX_BYTES // limits.BATCH_BODY_MAX_BYTES)]
+
+    async def refused() -> bool:
+        return await whole_gzip_at_once(client, zipped) == 503
+
+    await eventually(refused)
+    go_on.set()
+    assert set(await asyncio.gather(*holding)) == {400}
+    assert await whole_gzip_at_once(client, zipped) == 400
+
+
+async def whole_gzip_at_once(client: aiohttp.ClientSession, zipped: bytes) -> int:
+    """The status of the answer to head and body in one piece."""
+    assert client._base_url is not None
+    reader, writer = await asyncio.open_connection(client._base_url.host, client._base_url.port)
+    try:
+        writer.write(
+            b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (BATCH.encode(), len(zipped), zipped)
+        )
+        async with asyncio.timeout(10):
+            return int((await reader.readline()).split()[1])
+    finally:
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_connections_beyond_the_most_are_answered_503_and_closed(
