@@ -56,8 +56,8 @@ class Creating:
         """The operation createTimers."""
         served = await self._groups.get(request.match_info["groupId"])
         if_exists = _if_exists(request)
-        where = self._surroundings(served, request)
-        read = await read_batch(await json_bytes(request, limits.BATCH_BODY_MAX_BYTES), self._bodies, where)
+        body = await json_bytes(request, limits.BATCH_BODY_MAX_BYTES)
+        read = await read_batch(body, self._bodies, self._surroundings(served, request))
         served.require_writable()
         timers = [item for item in read if isinstance(item, NewTimer)]
         results = iter(await served.door.store.create(timers, if_exists) if timers else [])
