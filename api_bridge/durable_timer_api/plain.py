@@ -10,6 +10,7 @@ values it was read as, blanks apart, has each name once.
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
@@ -68,8 +69,11 @@ def _float(text: str) -> float:
     return value
 
 
-_instant: Final = lru_cache(maxsize=1024)(parse_instant)
+_recent_instant: Final = lru_cache(maxsize=1024)(parse_instant)
 """Many timers of one batch have the same times."""
+
+_KEPT_MAX: Final = 40
+"""Characters; longer texts of times are not kept: a fraction may have any number of digits."""
 
 _plain: Final = msgspec.json.Decoder(_Plain)
 _batch: Final = msgspec.json.Decoder(_Batch)
@@ -117,6 +121,10 @@ def plain_timer(text: bytes | Raw, where: Surroundings) -> NewTimer | None:
         payload=content,
         traceparent=where.traceparent,
     )
+
+
+def _instant(text: str) -> datetime:
+    return _recent_instant(text) if len(text) <= _KEPT_MAX else parse_instant(text)
 
 
 def _is_once(text: bytes | Raw, item: _Plain, content: bytes | None) -> bool:

@@ -1,6 +1,7 @@
 """Reading a create: the short way and the long way are one."""
 
 import json
+import tracemalloc
 from datetime import UTC, datetime
 
 from hypothesis import example, given
@@ -95,6 +96,20 @@ def test_the_short_way_is_taken_wherever_it_can_be(payload: str, gap: str) -> No
         "utf-8", "surrogatepass"
     )
     assert agree(text, WHERE) == (wholly := thoroughly(text, WHERE)) or not isinstance(wholly, NewTimer)
+
+
+def test_long_texts_of_times_are_not_kept() -> None:
+    size, count = 100_000, 20
+    tracemalloc.start()
+    try:
+        for number in range(count):
+            at = f"2030-01-01T00:00:00.{'0' * (size - number)}Z"
+            assert plain_timer(f'{{"executeAt":"{at}","callbackUrl":{URL}}}'.encode(), WHERE) is not None
+            del at
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < size * count / 2
 
 
 def test_what_is_not_utf_8_is_for_the_long_way() -> None:
