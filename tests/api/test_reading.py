@@ -80,10 +80,16 @@ def agree(text: bytes, where: Surroundings) -> NewTimer | None:
 @example([("id", '"a"')], [("payload", "null")], "")
 @example([("id", '"a"'), ("id", '"a"')], [], "")
 @example([("id", '" "'), ("id", '"a"')], [], "")
+@example([("executeAt", '"2190-01-01T00:00:00Z"')], [], "")
+@example([("executeAt", '"0001-01-01T00:00:00Z"')], [], "")
+@example([("executeAt", '"2030-01-01T02:00:00.0000001+02:00"')], [], "")
+@example([("callbackUrl", '"ftp://host/x"')], [], "")
 def test_the_short_way_makes_what_the_long_way_makes_or_nothing(
     members: list[tuple[str, str]], payloads: list[tuple[str, str]], gap: str
 ) -> None:
-    members = [*members, ("executeAt", AT), ("callbackUrl", URL), *payloads]
+    given_names = {name for name, _ in members}
+    needed = [(name, text) for name, text in (("executeAt", AT), ("callbackUrl", URL)) if name not in given_names]
+    members = [*members, *needed, *payloads]
     text = "{" + gap + f"{gap},{gap}".join(f'"{name}"{gap}:{gap}{value}' for name, value in members) + gap + "}"
     body = text.encode("utf-8", "surrogatepass")
     agree(body, WHERE)
