@@ -71,6 +71,27 @@ async def test_together_while_busy_and_apart_after_it(helper: Helper) -> None:
     assert os.sched_getaffinity(0) == CPUS
 
 
+async def test_threads_that_begin_meanwhile_are_let_go_and_ended_ones_are_passed_over(helper: Helper) -> None:
+    keeping = asyncio.create_task(affinity.keep_together("http-client"))
+    working = asyncio.create_task(_work())
+    try:
+        await eventually(lambda: len(os.sched_getaffinity(0)) == 1)
+        later = Helper()
+        later.start()
+        later.started.wait()
+        assert len(later.cpus()) == 1
+        helper.over.set()
+        helper.join()
+        working.cancel()
+        await eventually(lambda: later.cpus() == os.sched_getaffinity(0) == CPUS and later.policy() == os.SCHED_OTHER)
+        later.over.set()
+        assert not keeping.done()
+    finally:
+        working.cancel()
+        keeping.cancel()
+        await asyncio.gather(working, keeping, return_exceptions=True)
+
+
 async def test_ended_while_busy(helper: Helper) -> None:
     keeping = asyncio.create_task(affinity.keep_together("http-client"))
     working = asyncio.create_task(_work())

@@ -9,7 +9,7 @@ import pytest
 
 from durable_timer.engine.groups import GroupRuntime
 from durable_timer.engine.holdings import LATELY, Holdings, Job
-from durable_timer.engine.hosts import DEFERRAL_MIN, RETURNS
+from durable_timer.engine.hosts import DEFERRAL_MIN, RETURNS, SLOW_AFTER
 from durable_timer.engine.pacing import OVERDUE, STARTS
 from durable_timer.engine.targets import WAIT_MAX, Targets
 from durable_timer.models.group import Group, GroupState, TimerGroupSpec
@@ -162,3 +162,52 @@ async def test_no_more_come_back_to_a_slow_host_in_a_second_than_it_is_likely_to
     assert delays[0] >= DEFERRAL_MIN / 2
     in_a_second = max(sum(begin <= delay < begin + 1 for delay in delays) for begin in range(int(delays[-1]) + 1))
     assert in_a_second <= 2.5 * RETURNS
+
+
+async def test_lanes_that_wait_for_a_dead_host_hold_up_no_others() -> None:
+    """More of them than are looked at in vain at a time: the next pass of the event loop looks at all."""
+    desk = Desk(slots_per_target=10)
+    for name in range(40):
+        desk.submit(2, group(f"dead{name}"), ON_TIME)
+    await asyncio.sleep(0)
+    before = len(desk.started)
+    assert before == 10
+    good = group("good")
+    for _ in range(STARTS * 2):
+        job = desk.job(good, ON_TIME)
+        job.timer.callback_url = f"http://good{job.timer.timer_id}/x"
+        desk.targets.submit(job, 0.0)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert len(desk.started) == before + STARTS * 2
+
+
+async def test_a_groups_first_overdue_timer_does_not_wait_behind_anothers_backlog() -> None:
+    desk, a, b = Desk(), group("a"), group("b")
+    backlog = desk.submit(OVERDUE * 2, b, OVERDUE_BY)
+    assert len(desk.started) == len(backlog)
+    desk.job(a, ON_TIME)
+    [one] = desk.submit(1, a, OVERDUE_BY)
+    await asyncio.sleep(0)
+    assert desk.started[-1] is one
+
+
+async def test_a_host_is_not_slow_because_its_timers_wait_for_others_sake() -> None:
+    desk, a, b = Desk(), group("a"), group("b")
+    desk.job(a, ON_TIME)
+    backlog = desk.submit(OVERDUE * 4, b, OVERDUE_BY)
+    desk.targets.done(backlog[0], 2 * SLOW_AFTER)
+    desk.targets.review(2 * SLOW_AFTER)
+    desk.targets.review(WAIT_MAX * 3)
+    assert desk.deferred == []
+
+
+async def test_new_lanes_of_one_group_keep_their_order() -> None:
+    desk, a = Desk(), group("a")
+    desk.job(group("b"), ON_TIME)
+    jobs = [desk.job(a, ON_TIME) for _ in range(STARTS * 2)]
+    for job in jobs:
+        job.timer.callback_url = f"http://host{job.timer.timer_id}/x"
+        desk.targets.submit(job, 0.0)
+    await asyncio.sleep(0)
+    assert desk.started == jobs

@@ -12,7 +12,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -32,12 +32,13 @@ _CPU: Final = 36
 
 
 async def keep_together(thread_name: str) -> None:
-    """Keeps the threads whose name begins so on the CPU of the calling one while that is busy, until cancelled.
+    """Keeps the thread of that name on the CPU of the calling one while that is busy, until cancelled.
 
-    Meanwhile they do not interrupt the calling one when they wake (SCHED_BATCH, see sched(7)). Does nothing where there
-    is one CPU, and where threads cannot be placed: on other systems than Linux, or where that is forbidden.
+    Meanwhile it does not interrupt the calling one when it wakes (SCHED_BATCH, see sched(7)). Does nothing where there
+    is one CPU, where threads cannot be placed (on other systems than Linux, or where that is forbidden), and where the
+    process was given another policy than the usual one.
     """
-    if not hasattr(os, "sched_setaffinity") or not _THREADS.is_dir():
+    if not hasattr(os, "sched_setaffinity") or not _THREADS.is_dir() or os.sched_getscheduler(0) != os.SCHED_OTHER:
         return
     own, allowed = threading.get_native_id(), os.sched_getaffinity(0)
     if len(allowed) == 1:
@@ -47,34 +48,42 @@ async def keep_together(thread_name: str) -> None:
         while True:
             began, worked = time.monotonic(), time.thread_time()
             others = _named(thread_name) if busy else []
-            if others:
-                _place(own, others, {_cpu_of(own)}, os.SCHED_BATCH)
             try:
+                if others:
+                    cpu = _cpu_of(own)
+                    _place(others, {cpu}, os.SCHED_BATCH)
+                    os.sched_setaffinity(own, {cpu})
                 await asyncio.sleep(TOGETHER)
             finally:
                 if others:
-                    _place(own, others, allowed, os.SCHED_OTHER)
+                    os.sched_setaffinity(own, allowed)
+                    _place(_all(), allowed, os.SCHED_OTHER)
             busy = time.thread_time() - worked > BUSY * (time.monotonic() - began)
             if others:
                 await asyncio.sleep(APART)
 
 
-def _place(own: int, others: Collection[int], cpus: set[int], policy: int) -> None:
-    """Raises: OSError."""
-    for thread in others:
-        os.sched_setscheduler(thread, policy, os.sched_param(0))
-    for thread in (own, *others):
-        os.sched_setaffinity(thread, cpus)
+def _place(threads: Iterable[int], cpus: set[int], policy: int) -> None:
+    """One that has ended is passed over. Raises: OSError."""
+    for thread in threads:
+        with suppress(ProcessLookupError):
+            os.sched_setscheduler(thread, policy, os.sched_param(0))
+            os.sched_setaffinity(thread, cpus)
 
 
 def _cpu_of(thread: int) -> int:
     return int((_THREADS / str(thread) / "stat").read_text().rpartition(")")[2].split()[_CPU])
 
 
+def _all() -> list[int]:
+    """All threads of the process: those that began meanwhile inherited a place and a policy."""
+    return [int(thread.name) for thread in _THREADS.iterdir()]
+
+
 def _named(name: str) -> list[int]:
     found = []
-    for task in _THREADS.iterdir():
+    for thread in _THREADS.iterdir():
         with suppress(FileNotFoundError, ProcessLookupError):
-            if (task / "comm").read_text().startswith(name):
-                found.append(int(task.name))
+            if (thread / "comm").read_text() == f"{name}\n":
+                found.append(int(thread.name))
     return found

@@ -84,13 +84,16 @@ class Host:
         self._took = now - self.under_way.pop(job)
         self._done += watched
 
-    def judge(self, now: float, waiting_since: float, per_host: int) -> None:
-        """Says whether it is slow, given since when the oldest job waits; called once a review."""
+    def judge(self, now: float, waiting_since: float, per_host: int, *, full: bool) -> None:
+        """Says whether it is slow, given since when the oldest job waits; called once a review.
+
+        It becomes slow only when its slots are what is missing (`full`), and not when jobs wait for others' sake.
+        """
         self._rate += RATE_GAIN * (self._done * REVIEWS - self._rate)
         self._done = 0
         waits = now - waiting_since > SLOW_AFTER or (self.slow and self.in_flight >= per_host)
         oldest = now - next(iter(self.under_way.values()), now)
-        self.slow = waits and max(oldest, self._took) > PROMPT
+        self.slow = waits and (full or self.slow) and max(oldest, self._took) > PROMPT
         if self.slow:
             self._calm_since = now
         elif now - self._calm_since > self._deferral:

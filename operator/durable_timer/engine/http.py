@@ -32,7 +32,7 @@ PINNED: Final = 1024
 """Names whose connections are kept, where names are pinned to their checked address."""
 
 _THREAD: Final = "pyreqwest"
-"""How the name of the client's thread begins."""
+"""The name of the thread in which the client runs."""
 
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 """What this machine lacks, which is no fault of the target's."""

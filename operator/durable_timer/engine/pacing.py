@@ -42,10 +42,11 @@ class Pace:
         return self._begun >= STARTS
 
     def allows(self, job: Job, now: float) -> bool:
-        """Whether the job may begin now."""
+        """Whether the job may begin now. The first of its group always may: it is no backlog of which enough is under way."""
         if self.full:
             return False
-        if job.timer.remaining > 0 or len(self._overdue) < OVERDUE or not self._several(now):
+        on_time = job.timer.remaining > 0
+        if on_time or not job.group.under_way or len(self._overdue) < OVERDUE or not self._several(now):
             return True
         if not self._stepping:
             self._stepping = True

@@ -8,6 +8,9 @@ from typing import Final
 DRIFT: Final = 0.001
 """Seconds by which two clocks part in a second at most: twice what a system's clock is slewed by."""
 
+CORRECTION_MAX: Final = 0.05
+"""Seconds by which an instant lies before the answer's arrival at most: of a clock that went back unnoticed, no more shows."""
+
 
 class StoreTime:
     """Learns from calls that say the store's now: it was that at some instant between the asking and the answer.
@@ -30,6 +33,10 @@ class StoreTime:
         said = now.timestamp()
         known = said + self._offset + (received - self._learnt_at) * DRIFT
         if asked <= known < received:
-            return known
+            return max(known, received - CORRECTION_MAX)
         self._offset, self._learnt_at = received - said, received
         return received
+
+    def forget(self) -> None:
+        """Begins anew: what answers next may be another server, with another clock."""
+        self._offset = float("inf")

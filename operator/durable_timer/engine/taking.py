@@ -173,6 +173,7 @@ class TakeLoop:
             self._backoff.reset()
         except (StoreError, TimeoutError) as error:
             log.warning("a take was not answered", error=str(error) or "timeout")
+            self._store_time.forget()
             pause = self._backoff.pause()
             for shard in shards:
                 self._agenda.put(shard, self._clock.monotonic() + pause)
@@ -209,7 +210,8 @@ class TakeLoop:
         for group_id, share in shares.items():
             members = by_group.pop(group_id)
             shards += members
-            members[0].group.spaced_until = now + SPACING_BESIDE
+            if any(shard.behind for shard in members):
+                members[0].group.spaced_until = now + SPACING_BESIDE
             named = [TakeShard(s.key.shard, s.epoch, self._floor(s, now)) for s in members]
             groups.append(TakeGroup(group_id, named, min(share, free[group_id])))
         for left in by_group.values():

@@ -23,7 +23,7 @@ WAIT_MAX: Final = 1.0
 """Seconds after which a waiting timer of a slow host is deferred."""
 
 TRIES: Final = 4
-"""Lanes in a row that are looked at in vain when a slot becomes free; the next review looks at all."""
+"""Lanes in a row that are looked at in vain when a slot becomes free; the next pass, or review, looks at all."""
 
 
 class Targets:
@@ -48,7 +48,7 @@ class Targets:
         self._hosts: dict[str, Host] = {}
         self._lanes: OrderedDict[Lane, deque[Job]] = OrderedDict()
         self._watched: dict[str, None] = {}
-        self._pace = Pace(holdings.several, self._fill)
+        self._pace = Pace(holdings.several, lambda most: self._fill(most, len(self._lanes)))
         self._now = 0.0
 
     def submit(self, job: Job, now: float) -> None:
@@ -65,7 +65,7 @@ class Targets:
             self._put_off(host, job, now)
         else:
             self._lanes.setdefault(lane, deque()).append(job)
-            if lane not in host.lanes and self._pace.full:
+            if lane not in host.lanes and self._pace.full and not job.group.under_way:
                 self._lanes.move_to_end(lane, last=False)
             host.lanes[lane] = None
             host.waiting += 1
@@ -80,7 +80,7 @@ class Targets:
         job.group.under_way -= 1
         self._pace.ended(job)
         self._free += 1
-        self._fill(1)
+        self._fill(1, TRIES)
         if host.idle and job.target not in self._watched:
             del self._hosts[job.target]
 
@@ -92,7 +92,9 @@ class Targets:
                 pass
         for name in list(self._watched):
             host = self._hosts[name]
-            host.judge(now, min((self._lanes[lane][0].ready_at for lane in host.lanes), default=now), self._per_host)
+            heads = [self._lanes[lane][0] for lane in host.lanes]
+            oldest = min((head.ready_at for head in heads), default=now)
+            host.judge(now, oldest, self._per_host, full=any(not self._has_slot(head, host) for head in heads))
             if host.slow:
                 self._relieve(host, now)
             if host.calm:
@@ -100,18 +102,20 @@ class Targets:
                 if host.idle:
                     del self._hosts[name]
 
-    def _fill(self, most: int) -> None:
-        """Starts up to so many, in turns among the lanes."""
+    def _fill(self, most: int, tries: int) -> None:
+        """Starts up to so many, in turns among the lanes, until as many in a row were looked at in vain."""
         missed = 0
-        while most and missed < TRIES and self._lanes and not self._pace.full:
+        while most and missed < tries and self._lanes and not self._pace.full:
             if self._advance(next(iter(self._lanes)), self._now):
                 most, missed = most - 1, 0
             else:
                 missed += 1
 
     def _may_start(self, job: Job, host: Host) -> bool:
-        if not self._pace.allows(job, self._now):
-            return False
+        return self._has_slot(job, host) and self._pace.allows(job, self._now)
+
+    def _has_slot(self, job: Job, host: Host) -> bool:
+        """Whether there is a slot that its group and its host may have."""
         room = self._free - job.group.under_way if self._holdings.crowded and job.group.under_way else self._free
         if room <= 0 or host.in_flight >= self._per_host:
             return False
