@@ -21,7 +21,7 @@ from durable_timer_api import json_fast
 from durable_timer_api.json_limits import JsonCutError, JsonError, JsonLimitError
 from durable_timer_api.json_text import Cursor, JsonObject, cursor_of
 from durable_timer_api.problems import Code, Problem, Wrong, invalid, pointer
-from durable_timer_api.room import LEASE, SMALL, is_gzip
+from durable_timer_api.room import LEASE, SMALL, announced, is_gzip
 
 T = TypeVar("T")
 
@@ -119,7 +119,8 @@ async def json_bytes(request: web.Request, limit: int) -> bytes:
     """The body, gunzipped where it came so.
 
     Raises:
-        Problem: UNSUPPORTED_MEDIA_TYPE; BODY_TOO_LARGE, as received or gunzipped; INVALID_JSON for broken gzip.
+        Problem: UNSUPPORTED_MEDIA_TYPE; BODY_TOO_LARGE, as received or gunzipped; INVALID_JSON for broken gzip;
+            NOT_READY, when there is no room for it.
     """
     headers = request.headers
     content_type = headers.get("Content-Type", _JSON)
@@ -141,8 +142,8 @@ async def _received(request: web.Request, limit: int) -> bytes:
         raise _too_large(limit)
     content = request.content
     lease = request.get(LEASE)
-    if lease is not None and is_gzip(request):
-        await lease.take(limit)
+    if lease is not None and (room := announced(request, limit)) is not None:
+        await lease.take(room)
         lease = None
     if content.is_eof() and content.total_bytes <= (limit if lease is None else SMALL):
         return content.read_nowait()

@@ -16,6 +16,7 @@ from aiohttp.web_exceptions import HTTPException
 from durable_timer.clock import Clock
 from durable_timer.errors import StoreFull, StoreUnavailable
 from durable_timer.metrics import Metrics
+from durable_timer.models import limits
 from durable_timer_api.answers import problem_response
 from durable_timer_api.deadlines import Deadlines
 from durable_timer_api.problems import Code, Problem
@@ -46,11 +47,10 @@ def build_middleware(
         if request_id is None or _REQUEST_ID.fullmatch(request_id) is None:
             request_id = f"{prefix}{next(numbers):x}"
         deadline = deadlines.begin()
-        size = announced(request)
-        lease = None if size == 0 else Lease(room)
+        lease = None
+        if announced(request, limits.BATCH_BODY_MAX_BYTES) != 0:
+            lease = request[LEASE] = Lease(room)
         try:
-            if lease is not None:
-                await _begin(request, lease, size)
             response = await handler(request)
         except asyncio.CancelledError:
             if not deadline.caused_it():
@@ -72,14 +72,6 @@ def build_middleware(
         return response
 
     return middleware
-
-
-async def _begin(request: web.Request, lease: Lease, size: int | None) -> None:
-    """Takes room for the body, or leaves that to whoever reads it."""
-    if size is None:
-        request[LEASE] = lease
-    else:
-        await lease.take(size)
 
 
 def _routing_problem(refusal: HTTPException) -> Problem:

@@ -28,14 +28,17 @@ def is_gzip(request: web.Request) -> bool:
     return request.headers.get("Content-Encoding", "").lower() == "gzip"
 
 
-def announced(request: web.Request) -> int | None:
-    """Bytes of room that the request takes by what its headers say; None where they do not say how long its body is."""
+def announced(request: web.Request, limit: int) -> int | None:
+    """Bytes of room that a body of at most `limit` bytes takes by what the headers say; None where they do not say.
+
+    A gzip has them as far as it may unpack to them.
+    """
     length = request.content_length
+    if is_gzip(request):
+        length = limit if length is None else length * _INFLATION_MAX
     if length is None:
         return None if request.body_exists else 0
-    if length and is_gzip(request):
-        length *= _INFLATION_MAX
-    return 0 if length <= SMALL else min(length, limits.BATCH_BODY_MAX_BYTES)
+    return 0 if length <= SMALL else min(length, limit)
 
 
 class Room:
@@ -69,7 +72,7 @@ class Room:
             if isinstance(error, TimeoutError):
                 raise Problem(
                     Code.NOT_READY,
-                    "the bodies of other requests take all the room there is; nothing of this one was read",
+                    "the bodies of other requests take all the room there is; nothing of this one was done",
                     headers={"Connection": "close"},
                 ) from None
             raise
@@ -88,7 +91,7 @@ class Room:
 
 
 class Lease:
-    """What one request holds of the room, where that is not known before; `end` it with the request."""
+    """What one request holds of the room; whoever reads its body takes it. `end` it with the request."""
 
     def __init__(self, room: Room) -> None:
         self._room = room
@@ -105,4 +108,4 @@ class Lease:
 
 
 LEASE: Final = web.RequestKey("lease", Lease)
-"""The lease of a request that does not say how long its body is."""
+"""The lease of a request whose body may be more than small."""

@@ -127,6 +127,35 @@ async def test_bodies_beyond_the_room_wait_and_are_refused(
         assert answer.status == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "encoding", "size"),
+    [
+        (TIMERS, "gzip", limits.BODY_MAX_BYTES),
+        (f"{TIMERS}:cancel", "gzip", limits.BODY_MAX_BYTES),
+        (BATCH, "gzip", limits.BATCH_BODY_MAX_BYTES),
+        (BATCH, "identity", 70_000),
+        (f"{TIMERS}:nothing", "gzip", None),
+        (TIMERS.replace("demo", "none"), "gzip", None),
+    ],
+)
+async def test_a_body_takes_the_room_that_it_can_need(
+    client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, path: str, encoding: str, size: int | None
+) -> None:
+    """What its operation takes at most, and nothing where it is not read."""
+    taken = []
+    enter = Room.enter
+
+    async def noted(self: Room, size: int) -> None:
+        taken.append(size)
+        await enter(self, size)
+
+    monkeypatch.setattr(Room, "enter", noted)
+    headers = {**JSON, "Content-Encoding": encoding}
+    async with client.post(path, data=BytesIO(b" " * 70_000), headers=headers) as answer:
+        assert answer.status == (400 if size else 404)
+    assert taken == ([] if size is None else [size])
+
+
 async def test_what_a_gzip_of_no_stated_length_may_unpack_to_takes_room(
     client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
