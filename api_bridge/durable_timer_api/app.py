@@ -23,7 +23,6 @@ from durable_timer_api.middleware import build_middleware
 from durable_timer_api.routes import Handlers, operations
 from durable_timer_api.server import Around, ProblemRunner
 from durable_timer_api.settings import BridgeSettings
-from durable_timer_api.turns import Turns
 
 AROUND: Final[web.AppKey[Around]] = web.AppKey("around")
 """What every request passes."""
@@ -46,12 +45,12 @@ def build_app(
     clock = clock or SystemClock()
     groups = GroupsCache(stores, settings, clock, metrics)
     service = Service(groups, settings, clock, metrics, liveness or {}, readiness or {})
-    bodies, turns = Bodies(), Turns()
+    bodies = Bodies()
     handlers = Handlers(
         Creating(groups, bodies, metrics),
         Changing(groups, bodies),
-        Listing(groups, turns),
-        Selecting(groups, bodies, turns),
+        Listing(groups),
+        Selecting(groups, bodies),
         Groups(groups),
         service,
     )

@@ -20,6 +20,7 @@ from durable_timer_api.creates import Creates
 from durable_timer_api.payloads import PayloadRules
 from durable_timer_api.problems import Code, Problem
 from durable_timer_api.settings import BridgeSettings
+from durable_timer_api.turns import Turns
 
 _OFFSET_INTERVAL: Final = 10.0
 """Seconds between two looks at the store's clock."""
@@ -28,12 +29,13 @@ _log = structlog.get_logger(__name__)
 
 
 class StoreDoor:
-    """One store as the bridge uses it."""
+    """One store as the bridge uses it; `patience` is that of its turns."""
 
-    def __init__(self, name: str, store: Store) -> None:
+    def __init__(self, name: str, store: Store, patience: float) -> None:
         self.name = name
         self.store = store
         self.creates: Mapping[IfExists, Creates] = {rule: Creates(store, rule) for rule in IfExists}
+        self.turns = Turns(patience)
         self.offset = timedelta(0)
         """The store's clock less this machine's, as last measured."""
         self.change: int | None = None
@@ -62,7 +64,8 @@ class GroupsCache:
     """Reads groups once a second by `change`, and all of them now and then; `start` it, and `close` it at the end."""
 
     def __init__(self, stores: Mapping[str, Store], settings: BridgeSettings, clock: Clock, metrics: Metrics) -> None:
-        self.doors = tuple(StoreDoor(name, store) for name, store in stores.items())
+        patience = settings.request_timeout.total_seconds() / 2
+        self.doors = tuple(StoreDoor(name, store, patience) for name, store in stores.items())
         self.turned_at = clock.monotonic()
         self._groups: dict[str, ServedGroup] = {}
         self._settings = settings

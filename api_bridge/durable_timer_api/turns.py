@@ -8,6 +8,8 @@ import time
 from collections.abc import AsyncIterator
 from typing import Final
 
+from durable_timer_api.problems import Code, Problem
+
 FEW: Final = 100
 """Rows with which work takes no turn."""
 
@@ -16,18 +18,30 @@ REST_MAX: Final = 0.1
 
 
 class Turns:
-    """One turn at a time, first come, first served; after each nobody has one for as long as it took."""
+    """One turn at a time, first come, first served; after each nobody has one for as long as it took.
 
-    def __init__(self) -> None:
+    `patience` is how long in seconds somebody waits for one.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
         self._free = asyncio.Lock()
 
     @contextlib.asynccontextmanager
     async def turn(self, rows: int) -> AsyncIterator[None]:
-        """Waits for a turn, when the work may be of more than a few rows; it ends as the context does."""
+        """Waits for a turn, when the work may be of more than a few rows; it ends as the context does.
+
+        Raises:
+            Problem: NOT_READY, when others had it for too long.
+        """
         if rows <= FEW:
             yield
             return
-        await self._free.acquire()
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._free.acquire()
+        except TimeoutError:
+            raise Problem(Code.NOT_READY, "other work of many timers goes first; nothing of this was done") from None
         begun = time.monotonic()
         try:
             yield

@@ -19,7 +19,6 @@ from durable_timer_api.pages import filter_hash, page_token, read_page_token
 from durable_timer_api.problems import Wrong, invalid
 from durable_timer_api.rendering import render_timer
 from durable_timer_api.requests import choice, query
-from durable_timer_api.turns import Turns
 
 _PARAMETERS: Final = FILTER_PARAMETERS | {"pageSize", "pageToken", "view"}
 _FULL_ROWS_FIRST: Final = 16
@@ -36,9 +35,8 @@ class View(StrEnum):
 class Listing:
     """Lists timers."""
 
-    def __init__(self, groups: GroupsCache, turns: Turns) -> None:
+    def __init__(self, groups: GroupsCache) -> None:
         self._groups = groups
-        self._turns = turns
 
     async def timers(self, request: web.Request) -> web.Response:
         """The operation listTimers."""
@@ -53,7 +51,7 @@ class Listing:
         after = None
         if "pageToken" in found:
             after, _ = read_page_token(found["pageToken"][0], bound_to, where.order)
-        async with self._turns.turn(limit):
+        async with served.door.turns.turn(limit):
             if view is View.FULL:
                 page = await full_page(store, group_id, where, limit, after)
             else:

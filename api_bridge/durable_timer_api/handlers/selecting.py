@@ -21,7 +21,6 @@ from durable_timer_api.pages import filter_hash, page_token, read_page_token
 from durable_timer_api.problems import Wrong, invalid
 from durable_timer_api.requests import choice, query
 from durable_timer_api.schemas import CancelBody, FailedFilterBody, FilterBody, RedriveBody
-from durable_timer_api.turns import Turns
 
 S = TypeVar("S", CancelBody, RedriveBody)
 
@@ -33,10 +32,9 @@ _TRIES: Final = 3
 class Selecting:
     """Cancels and redrives many timers."""
 
-    def __init__(self, groups: GroupsCache, bodies: Bodies, turns: Turns) -> None:
+    def __init__(self, groups: GroupsCache, bodies: Bodies) -> None:
         self._groups = groups
         self._bodies = bodies
-        self._turns = turns
 
     async def cancel(self, request: web.Request) -> web.Response:
         """The operation cancelTimers."""
@@ -55,7 +53,7 @@ class Selecting:
                 for target, result in zip(targets, results, strict=True)
             ]
             return json_response({"results": answers})
-        async with self._turns.turn(limits.ITEMS_MAX):
+        async with served.door.turns.turn(limits.ITEMS_MAX):
             return await self._cancel_found(served, body, when_running)
 
     async def _cancel_found(self, served: ServedGroup, body: CancelBody, when_running: WhenRunning) -> web.Response:
@@ -84,7 +82,7 @@ class Selecting:
                 for target, result in zip(targets, results, strict=True)
             ]
             return json_response({"results": answers})
-        async with self._turns.turn(limits.ITEMS_MAX):
+        async with served.door.turns.turn(limits.ITEMS_MAX):
             return await self._redrive_found(served, body)
 
     async def _redrive_found(self, served: ServedGroup, body: RedriveBody) -> web.Response:
