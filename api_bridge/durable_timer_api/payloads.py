@@ -30,7 +30,8 @@ class PayloadRules:
     """What a group asks of payloads; its schema is compiled once."""
 
     def __init__(self, spec: PayloadSpec) -> None:
-        self._max_bytes = spec.max_bytes
+        self.max_bytes = spec.max_bytes
+        """Of a payload as it is kept."""
         self._validator = (
             None if spec.json_schema is None else jsonschema_rs.validator_for(spec.json_schema, retriever=_no_retrieval)
         )
@@ -51,7 +52,7 @@ class PayloadRules:
     ) -> Payload | None:
         """A payload given as `payloadBase64`; what is wrong is added to `errors`."""
         here = (*at, "payloadBase64")
-        if len(text) // 4 * 3 > self._max_bytes + 2:
+        if len(text) // 4 * 3 > self.max_bytes + 2:
             errors.append(self._too_long(len(text) // 4 * 3, here))
             return None
         try:
@@ -60,7 +61,7 @@ class PayloadRules:
             errors.append(Wrong("must be standard base64 with its padding", pointer(*here)))
             return None
         if content_type is None or not is_json_media_type(content_type):
-            if len(content) > self._max_bytes:
+            if len(content) > self.max_bytes:
                 errors.append(self._too_long(len(content), here))
                 return None
             return Payload(content, content_type or BYTES_MEDIA_TYPE, content)
@@ -77,12 +78,12 @@ class PayloadRules:
 
     def allow(self, value: object, content: bytes) -> bool:
         """Whether a payload is as the group wants it."""
-        return len(content) <= self._max_bytes and (self._validator is None or self._validator.is_valid(value))
+        return len(content) <= self.max_bytes and (self._validator is None or self._validator.is_valid(value))
 
     def _judged(
         self, value: object, content: bytes, content_type: str | None, here: tuple[str | int, ...], errors: list[Wrong]
     ) -> Payload | None:
-        if len(content) > self._max_bytes:
+        if len(content) > self.max_bytes:
             errors.append(self._too_long(len(content), here))
             return None
         if self._validator is not None:
@@ -96,7 +97,7 @@ class PayloadRules:
         return Payload(content, content_type, JsonPayload(value))
 
     def _too_long(self, size: int, here: tuple[str | int, ...]) -> Wrong:
-        return Wrong(f"must have at most {self._max_bytes} bytes in this group, has {size}", pointer(*here))
+        return Wrong(f"must have at most {self.max_bytes} bytes in this group, has {size}", pointer(*here))
 
 
 def _plain(content_type: str | None) -> str | None:

@@ -37,7 +37,10 @@ _ITEM_MAX_BYTES: Final = 128 * 1024
 """Longer timers are not read here, but where none has to wait for it."""
 
 _PARSED_MAX_BYTES: Final = 32 * 1024
-"""Longer payloads that are written unusually are not read here: that takes ten times as long."""
+"""Longer payloads are not read here where that takes ten times as long: written unusually, nested, or full of floats."""
+
+_POINTS_MAX: Final = 4000
+"""Points in longer payloads that are read here: each may be a float, and those are read in Python."""
 
 _BLANKS: Final = b" \t\n\r"
 _SORTED: Final = orjson.OPT_SORT_KEYS
@@ -144,6 +147,8 @@ def _canonical(content: bytes, rules: PayloadRules) -> bytes:
     Raises:
         ValueError: It breaks a rule, or would take too long to read.
     """
+    if len(content) > rules.max_bytes:
+        raise ValueError("too long for the group")
     value, canonical = _read_quickly(content) or _read_strictly(content)
     if not rules.allow(value, content):
         raise ValueError("against the group's rules")
@@ -151,11 +156,17 @@ def _canonical(content: bytes, rules: PayloadRules) -> bytes:
 
 
 def _read_quickly(content: bytes) -> tuple[object, bytes] | None:
-    """A JSON text's value and canonical form; None where it breaks a rule, or is not written as most would write it."""
+    """A JSON text's value and canonical form.
+
+    None where it breaks a rule, is not written as most would write it, or would take too long to read.
+    """
+    is_nested = content.count(b"[") + content.count(b"{") > limits.JSON_DEPTH_MAX
+    if len(content) > _PARSED_MAX_BYTES and (is_nested or content.count(b".") > _POINTS_MAX):
+        return None
     try:
         value = _value.decode(content)
         canonical = orjson.dumps(value, option=_SORTED)
-        if content.count(b"[") + content.count(b"{") > limits.JSON_DEPTH_MAX:
+        if is_nested:
             require_within(value, ())
     except _REFUSALS:
         return None

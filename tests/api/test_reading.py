@@ -4,11 +4,13 @@ import json
 import tracemalloc
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from durable_timer.models.group import PayloadSpec
 from durable_timer.models.timer import NewTimer
+from durable_timer_api import plain
 from durable_timer_api.json_limits import JsonError
 from durable_timer_api.json_text import cursor_of
 from durable_timer_api.payloads import PayloadRules
@@ -102,6 +104,37 @@ def test_the_short_way_is_taken_wherever_it_can_be(payload: str, gap: str) -> No
         "utf-8", "surrogatepass"
     )
     assert agree(text, WHERE) == (wholly := thoroughly(text, WHERE)) or not isinstance(wholly, NewTimer)
+
+
+LARGE = WHERE._replace(payloads=PayloadRules(PayloadSpec(max_bytes=2**20)))
+
+
+@pytest.mark.parametrize(
+    ("payload", "is_read"),
+    [
+        (["x" * 100_000], True),
+        ([1] * 40_000, True),
+        (["The quick brown fox jumps over the lazy dog. " * 20] * 100, True),
+        ([{}] * 30_000, False),
+        ([[]] * 100 + [1] * 40_000, False),
+        ([1.5] * 20_000, False),
+        ([{}] * 5_000, True),
+        ([1.5] * 5_000, True),
+    ],
+    ids=["text", "integers", "sentences", "objects", "some arrays", "floats", "fewer objects", "fewer floats"],
+)
+def test_large_payloads_that_take_long_are_for_the_long_way(payload: list[object], *, is_read: bool) -> None:
+    text = f'{{"id":"a","executeAt":{AT},"callbackUrl":{URL},"payload":{json.dumps(payload)}}}'.encode()
+    assert isinstance(thoroughly(text, LARGE), NewTimer)
+    assert (agree(text, LARGE) is not None) == is_read
+
+
+def test_a_payload_that_is_too_large_for_its_group_is_not_read_to_be_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = list[bytes]()
+    monkeypatch.setattr(plain, "_read_quickly", read.append)
+    text = f'{{"executeAt":{AT},"callbackUrl":{URL},"payload":"{"x" * 1024}"}}'.encode()
+    assert plain_timer(text, WHERE) is None
+    assert not read
 
 
 def test_long_texts_of_times_are_not_kept() -> None:
