@@ -211,3 +211,15 @@ async def test_new_lanes_of_one_group_keep_their_order() -> None:
         desk.targets.submit(job, 0.0)
     await asyncio.sleep(0)
     assert desk.started == jobs
+
+
+async def test_one_timer_of_a_group_may_wait_for_a_slow_host_beside_anothers_many() -> None:
+    desk, many, few = Desk(slots_per_target=1), group("many"), group("few")
+    desk.submit(2, many, ON_TIME)
+    desk.targets.review(WAIT_MAX)
+    for _ in range(int(RETURNS) * 2):
+        desk.targets.submit(desk.job(many, ON_TIME), WAIT_MAX)
+    assert desk.deferred
+    one = desk.job(few, ON_TIME)
+    desk.targets.submit(one, WAIT_MAX)
+    assert one not in [job for job, _ in desk.deferred]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-DRIFT: Final = 0.001
-"""Seconds by which two clocks part in a second at most: twice what a system's clock is slewed by."""
+DRIFT: Final = 0.1
+"""Seconds by which two clocks part in a second at most: more than a system's clock is slewed by (chrony: 0.083)."""
 
 CORRECTION_MAX: Final = 0.05
 """Seconds by which an instant lies before the answer's arrival at most: of a clock that went back unnoticed, no more shows."""

@@ -61,7 +61,7 @@ class Targets:
         lane = job.key.group_id, job.target
         if lane not in self._lanes and self._may_start(job, host):
             self._begin(job, host, now)
-        elif host.slow and self._full(host):
+        elif host.slow and self._full(host, alone=lane not in self._lanes):
             self._put_off(host, job, now)
         else:
             self._lanes.setdefault(lane, deque()).append(job)
@@ -160,15 +160,17 @@ class Targets:
             while jobs and now - jobs[0].ready_at > WAIT_MAX:
                 self._left(host)
                 self._put_off(host, jobs.popleft(), now)
-            while jobs and self._full(host):
+            while jobs and self._full(host, alone=len(jobs) == 1):
                 self._left(host)
                 self._put_off(host, jobs.pop(), now)
             if not jobs:
                 self._close(lane, host)
 
-    def _full(self, host: Host) -> bool:
-        """Whether a slow host, or all that wait, hold what they may of the places."""
+    def _full(self, host: Host, *, alone: bool) -> bool:
+        """Whether a slow host, or all that wait, hold what they may of the places; one of each group may wait beside."""
         places = self._holdings.places
+        if alone and self._waiting < places // 2:
+            return False
         return (
             host.waiting >= host.returns * WAIT_MAX
             or host.in_flight + host.waiting >= places // 2
