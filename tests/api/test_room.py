@@ -200,6 +200,37 @@ async def whole_gzip_at_once(client: aiohttp.ClientSession, zipped: bytes) -> in
         await writer.wait_closed()
 
 
+async def started_post(client: aiohttp.ClientSession, headers: dict[str, str]) -> None:
+    async with client.post(BATCH, data=endless(1, asyncio.Event()), headers=headers):
+        pytest.fail("its body never ends")
+
+
+async def test_who_leaves_within_a_body_gives_its_room_back(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "_PATIENCE", 0.1)
+    size = limits.BATCH_BODY_MAX_BYTES
+    large = json.dumps({"timers": [create_body(payload="x" * 90_000) for _ in range(20)]}).encode()
+
+    async with aiohttp.ClientSession(bridge.url) as client:
+
+        async def status() -> int:
+            async with client.post(BATCH, data=BytesIO(large), headers=JSON) as answer:
+                return answer.status
+
+        async def answered(expected: int) -> bool:
+            return await status() == expected
+
+        async with aiohttp.ClientSession(bridge.url) as leaving:
+            headers = {**JSON, "Content-Length": str(size)}
+            sends = [
+                asyncio.create_task(started_post(leaving, headers)) for _ in range(limits.BODIES_MAX_BYTES // size)
+            ]
+            await eventually(lambda: answered(503))
+            for send in sends:
+                send.cancel()
+            await asyncio.gather(*sends, return_exceptions=True)
+        await eventually(lambda: answered(200))
+
+
 async def test_connections_beyond_the_most_are_answered_503_and_closed(
     bridge: Bridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
