@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from durable_timer.models.group import GroupState
 from durable_timer.models.results import Target, WhenRunning
 from durable_timer.models.timer import Header, LastOutcome, Missed, Schedule, SecretRef, TimerChange, TimerState
 from durable_timer.planning.answers import Answer
+from durable_timer.stores.base import Taken
 from tests.engine.conftest import Rig
 from tests.support.waiting import eventually
 
@@ -230,3 +232,27 @@ async def test_run_counts_whatever_the_starting_deadline(rig: Rig) -> None:
     await rig.create("a", in_seconds=-10, suspended=True, starting_deadline=timedelta(seconds=5))
     await rig.store.run("g", [Target("a")])
     await rig.becomes("a", TimerState.COMPLETED)
+
+
+async def test_a_take_that_is_answered_after_its_groups_pause_is_given_back(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.group()
+    executor = await rig.start()
+    store, group = executor._taking._store, executor._book.groups["g"]
+    take_due = store.take_due
+
+    async def slow(*asked: Any) -> Taken:
+        taken = await take_due(*asked)
+        if taken.timers:
+            monkeypatch.undo()
+            await rig.group(paused=True)
+            await eventually(lambda: not group.fires)
+        return taken
+
+    monkeypatch.setattr(store, "take_due", slow)
+    await rig.create("t1")
+    row = await rig.row_when("t1", lambda row: row.state is TimerState.PENDING and row.version > 1)
+    assert (row.attempt, rig.targets.sent) == (0, [])
+    await rig.group(paused=False)
+    await rig.becomes("t1", TimerState.COMPLETED)

@@ -193,6 +193,9 @@ class Delivering:
             await self._trusted_again(job)
         if job.dropped:
             return
+        if not job.group.fires:
+            self._settler.defer(job, deferred(job))
+            return
         if own is None:
             self._defer(job, SECRET_RETRY, "secret", UNAVAILABLE)
             return
