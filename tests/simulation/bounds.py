@@ -71,10 +71,19 @@ def promptly(history: History, scenario: Scenario) -> Iterator[str]:
     """Promise 2 in calm: a wake-up or a look that comes too late shows in many timers by less than a second."""
     if scenario.weather.disturbs:
         return
-    late = [seconds for _, seconds in lateness(history, scenario)]
+    late = [seconds - _handed_over(history, send) for send, seconds in lateness(history, scenario)]
     slow = sum(seconds > PROMPTLY for seconds in late)
     if 20 * slow > len(late):
         yield f"slow: {slow} of {len(late)} callbacks left more than {PROMPTLY} s late, and nothing was in the way"
+
+
+def _handed_over(history: History, send: Send) -> float:
+    """For how long, between its due time and its send, the shard was handed over: no longer than a second, or it is late."""
+    if send.take is None:
+        return 0.0
+    timer = send.take.timer
+    stretches = [(start, end) for start, end in history.handovers.get((timer.group_id, timer.shard), ())]
+    return _overlap(stretches, (timer.due_at - EPOCH).total_seconds(), send.at)
 
 
 def closed_groups(history: History) -> Iterator[str]:

@@ -112,6 +112,8 @@ class History:
     """Incarnation → process."""
     closed_groups: dict[str, list[list[float]]] = field(default_factory=dict)
     """By group, the stretches in which it was paused or deleted, as [start, end]."""
+    handovers: dict[tuple[str, int], list[list[float]]] = field(default_factory=dict)
+    """By shard, the stretches between its release and the next claim, as [start, end]."""
     violations: list[str] = field(default_factory=list)
     lines: list[tuple[float, str, str]] = field(default_factory=list)
     _orders: int = 0

@@ -90,10 +90,15 @@ class Observer:
         for claim, epoch in zip(args[0], answer, strict=True):
             if epoch is not None:
                 self.history.line(process.name, f"* claim {claim.group_id}/{claim.shard} epoch={epoch} by {args[1]}")
+                for stretch in self.history.handovers.get((claim.group_id, claim.shard), ())[-1:]:
+                    stretch[1] = min(stretch[1], self.history.loop.time())
 
     def _saw_release(self, process: Process, args: tuple[Any, ...], answer: list[bool]) -> None:
         for claim, done in zip(args[0], answer, strict=True):
             word = "release" if done else "release refused"
+            if done:
+                stretches = self.history.handovers.setdefault((claim.group_id, claim.shard), [])
+                stretches.append([self.history.loop.time(), float("inf")])
             self.history.line(process.name, f"* {word} {claim.group_id}/{claim.shard} epoch={claim.epoch}")
 
     def _saw_join(self, process: Process, args: tuple[Any, ...], answer: None) -> None:
