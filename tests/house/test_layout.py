@@ -13,7 +13,9 @@ from packaging.version import Version
 import durable_timer
 
 ROOT = Path(__file__).parents[2]
-SOURCES = [path for root in ("operator", "api_bridge", "tests", "bench", "faults") for path in (ROOT / root).rglob("*.py")]
+SOURCES = [
+    path for root in ("operator", "api_bridge", "tests", "bench", "faults") for path in (ROOT / root).rglob("*.py")
+]
 LONGEST_MODULE = 600
 
 
