@@ -9,67 +9,32 @@ What comes to SLOW_PORT is answered after SLOW_SECONDS. A POST to `/v1/traces` (
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import sys
-import time
 from functools import partial
-from typing import cast
 from urllib.parse import parse_qs, urlsplit
 
-import orjson
-import uvloop
-
 from bench.tracks import Tracks
+from bench.wire import OK, Connection, main
 
-OK = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\r\n{"ok":true}'
 NOTHING = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
 
 
-class Connection(asyncio.Protocol):
-    """One keep-alive connection; requests may arrive in pieces or several at once."""
+class Sink(Connection):
+    """A connection whose callbacks are kept in tracks."""
 
     def __init__(self, tracks: Tracks, delay: float) -> None:
+        super().__init__(delay)
         self._tracks = tracks
-        self._delay = delay
-        self._buffer = b""
-        self._transport: asyncio.Transport
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+    def post(self, head: bytes, body: bytes, at: float) -> bytes:
+        if head.startswith(b"POST /v1/traces"):
+            return NOTHING
+        self._tracks.add(at, body)
+        return OK
 
-    def data_received(self, data: bytes) -> None:
-        at = time.time()
-        buffer = self._buffer + data if self._buffer else data
-        while (end := buffer.find(b"\r\n\r\n")) >= 0:
-            length = content_length(buffer, end)
-            if len(buffer) < end + 4 + length:
-                break
-            self._answer(buffer[:end], buffer[end + 4 : end + 4 + length], at)
-            buffer = buffer[end + 4 + length :]
-        self._buffer = buffer
-
-    def _answer(self, head: bytes, body: bytes, at: float) -> None:
-        if head.startswith(b"GET "):
-            self._say(head.split(b" ", 2)[1].decode())
-        elif head.startswith(b"POST /v1/traces"):
-            self._transport.write(NOTHING)
-        else:
-            self._tracks.add(at, body)
-            if self._delay:
-                asyncio.get_running_loop().call_later(self._delay, self._late)
-            else:
-                self._transport.write(OK)
-
-    def _late(self) -> None:
-        if not self._transport.is_closing():
-            self._transport.write(OK)
-
-    def _say(self, target: str) -> None:
+    def get(self, target: str) -> object:
         parts = urlsplit(target)
         asked = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        said = orjson.dumps(_answered(self._tracks, parts.path, asked))
-        self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(said), said))
+        return _answered(self._tracks, parts.path, asked)
 
 
 def _answered(tracks: Tracks, path: str, asked: dict[str, str]) -> object:
@@ -92,23 +57,5 @@ def _answered(tracks: Tracks, path: str, asked: dict[str, str]) -> object:
             raise ValueError(f"no such path: {path}")
 
 
-def content_length(buffer: bytes, end: int) -> int:
-    """Of a request whose head ends at `end`; clients write the name in lower case or as HTTP/1.1 prints it."""
-    for name in (b"content-length:", b"Content-Length:"):
-        if (mark := buffer.find(name, 0, end)) >= 0:
-            return int(buffer[mark + 15 : buffer.find(b"\r\n", mark)])
-    return 0
-
-
-async def main(host: str, port: int, slow_port: int, slow_seconds: float) -> None:
-    tracks = Tracks()
-    loop = asyncio.get_running_loop()
-    await loop.create_server(partial(Connection, tracks, slow_seconds), host, slow_port, backlog=1024)
-    server = await loop.create_server(partial(Connection, tracks, 0.0), host, port, backlog=1024)
-    gc.freeze()
-    gc.disable()
-    await server.serve_forever()
-
-
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])))
+    main(partial(Sink, Tracks()))

@@ -9,16 +9,12 @@ SLOW_PORT is answered after SLOW_SECONDS. `GET /callbacks?from=N` answers all bu
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import sys
-import time
-from typing import Final, cast
+from functools import partial
+from typing import Final
 
 import orjson
-import uvloop
 
-from bench.sink import OK, content_length
+from bench.wire import OK, Connection, main
 from faults.ledger import Callback, Kind, seconds, text
 
 AGAIN_AFTER: Final = 1.05
@@ -49,47 +45,20 @@ class Book:
         return answer
 
 
-class Connection(asyncio.Protocol):
-    """One keep-alive connection; requests may arrive in pieces or several at once."""
+class Receiver(Connection):
+    """A connection whose callbacks are kept in the book."""
 
     def __init__(self, book: Book, delay: float) -> None:
+        super().__init__(delay)
         self._book = book
-        self._delay = delay
-        self._buffer = b""
-        self._transport: asyncio.Transport
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+    def post(self, head: bytes, body: bytes, at: float) -> bytes:
+        return self._book.answer(head, body, at)
 
-    def data_received(self, data: bytes) -> None:
-        at = time.time()
-        self._buffer += data
-        while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
-            whole = end + 4 + content_length(self._buffer, end)
-            if len(self._buffer) < whole:
-                return
-            self._handle(self._buffer[:end], self._buffer[end + 4 : whole], at)
-            self._buffer = self._buffer[whole:]
-
-    def _handle(self, head: bytes, body: bytes, at: float) -> None:
-        if head.startswith(b"GET "):
-            self._say(head.split(b" ", 2)[1].decode())
-            return
-        answer = self._book.answer(head, body, at)
-        if self._delay:
-            asyncio.get_running_loop().call_later(self._delay, self._send, answer)
-        else:
-            self._send(answer)
-
-    def _send(self, answer: bytes) -> None:
-        if not self._transport.is_closing():
-            self._transport.write(answer)
-
-    def _say(self, target: str) -> None:
+    def get(self, target: str) -> object:
         path, _, first = target.partition("?from=")
         self._book.ended |= path == "/end"
-        said = orjson.dumps(self._book.callbacks[int(first) :] if first else len(self._book.callbacks))
-        self._send(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(said), said))
+        return self._book.callbacks[int(first) :] if first else len(self._book.callbacks)
 
 
 def _again(at: float) -> bytes:
@@ -110,15 +79,5 @@ def _header(head: bytes, name: bytes) -> str:
     return head[start : len(head) if end < 0 else end].strip().decode()
 
 
-async def main(host: str, port: int, slow_port: int, slow_seconds: float) -> None:
-    book = Book()
-    loop = asyncio.get_running_loop()
-    await loop.create_server(lambda: Connection(book, slow_seconds), host, slow_port, backlog=1024)
-    server = await loop.create_server(lambda: Connection(book, 0.0), host, port, backlog=1024)
-    gc.freeze()
-    gc.disable()
-    await server.serve_forever()
-
-
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])))
+    main(partial(Receiver, Book()))
