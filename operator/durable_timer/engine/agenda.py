@@ -13,7 +13,8 @@ class OwnedShard:
     """A claimed shard.
 
     `at` is the monotonic second of its next look. `floor`, `woken`, `hot` (more was there than the last take brought) and
-    `behind` (some of it overdue) serve the take loop. `scan_at`: when a take without floor is due again. `releasing`: no longer taken from.
+    `behind` (some of it overdue) serve the take loop. `scan_at`: when a take without floor is due again. `releasing`: no
+    longer taken from.
     """
 
     __slots__ = ("at", "behind", "epoch", "floor", "group", "hot", "key", "releasing", "scan_at", "woken")

@@ -50,6 +50,7 @@ class Targets:
         self._watched: dict[str, None] = {}
         self._pace = Pace(holdings.several, lambda most: self._fill(most, len(self._lanes)))
         self._now = 0.0
+        """The second of the last call: `_pace` goes on between two of them."""
 
     def submit(self, job: Job, now: float) -> None:
         """A job whose time has come."""
@@ -60,9 +61,9 @@ class Targets:
             host = self._hosts[job.target] = Host()
         lane = job.key.group_id, job.target
         if lane not in self._lanes and self._may_start(job, host):
-            self._begin(job, host, now)
+            self._begin(job, host)
         elif host.slow and self._full(host, alone=lane not in self._lanes):
-            self._put_off(host, job, now)
+            self._put_off(host, job)
         else:
             self._lanes.setdefault(lane, deque()).append(job)
             if lane not in host.lanes and self._pace.full and not job.group.under_way:
@@ -88,7 +89,7 @@ class Targets:
         """Fills free slots, judges who is slow and defers what waits too long; called each 100 ms."""
         self._now = now
         for lane in list(self._lanes):
-            while self._advance(lane, now):
+            while self._advance(lane):
                 pass
         for name in list(self._watched):
             host = self._hosts[name]
@@ -96,7 +97,7 @@ class Targets:
             oldest = min((head.ready_at for head in heads), default=now)
             host.judge(now, oldest, self._per_host, full=any(not self._has_slot(head, host) for head in heads))
             if host.slow:
-                self._relieve(host, now)
+                self._relieve(host)
             if host.calm:
                 del self._watched[name]
                 if host.idle:
@@ -106,7 +107,7 @@ class Targets:
         """Starts up to so many, in turns among the lanes, until as many in a row were looked at in vain."""
         missed = 0
         while most and missed < tries and self._lanes and not self._pace.full:
-            if self._advance(next(iter(self._lanes)), self._now):
+            if self._advance(next(iter(self._lanes))):
                 most, missed = most - 1, 0
             else:
                 missed += 1
@@ -121,15 +122,15 @@ class Targets:
             return False
         return len(self._hosts) == 1 or host.in_flight < max(1, room // 2)
 
-    def _begin(self, job: Job, host: Host, now: float) -> None:
+    def _begin(self, job: Job, host: Host) -> None:
         self._free -= 1
-        self._pace.begins(job, now)
-        host.under_way[job] = now
+        self._pace.begins(job, self._now)
+        host.under_way[job] = self._now
         job.group.under_way += 1
         job.held = host.slow
         self._start(job)
 
-    def _advance(self, lane: Lane, now: float) -> bool:
+    def _advance(self, lane: Lane) -> bool:
         """Starts the first job of a lane where it may; whether it did. The lane goes to the end of the round."""
         jobs = self._lanes[lane]
         self._lanes.move_to_end(lane)
@@ -140,7 +141,7 @@ class Targets:
         started = bool(jobs) and self._may_start(jobs[0], host)
         if started:
             self._left(host)
-            self._begin(jobs.popleft(), host, now)
+            self._begin(jobs.popleft(), host)
         if not jobs:
             self._close(lane, host)
             return False
@@ -154,15 +155,15 @@ class Targets:
         del self._lanes[lane]
         del host.lanes[lane]
 
-    def _relieve(self, host: Host, now: float) -> None:
+    def _relieve(self, host: Host) -> None:
         for lane in list(host.lanes):
             jobs = self._lanes[lane]
-            while jobs and now - jobs[0].ready_at > WAIT_MAX:
+            while jobs and self._now - jobs[0].ready_at > WAIT_MAX:
                 self._left(host)
-                self._put_off(host, jobs.popleft(), now)
+                self._put_off(host, jobs.popleft())
             while jobs and self._full(host, alone=len(jobs) == 1):
                 self._left(host)
-                self._put_off(host, jobs.pop(), now)
+                self._put_off(host, jobs.pop())
             if not jobs:
                 self._close(lane, host)
 
@@ -177,6 +178,6 @@ class Targets:
             or self._waiting >= places // 4
         )
 
-    def _put_off(self, host: Host, job: Job, now: float) -> None:
+    def _put_off(self, host: Host, job: Job) -> None:
         if not job.dropped:
-            self._defer(job, host.deferral(now) * self._rng.uniform(0.5, 1.5))
+            self._defer(job, host.deferral(self._now) * self._rng.uniform(0.5, 1.5))
