@@ -23,6 +23,7 @@ from durable_timer.engine.affinity import keep_together
 from durable_timer.engine.delivery import CallbackRequest
 from durable_timer.engine.egress import denied
 from durable_timer.engine.names import Names, Resolve, TargetDenied, system_resolver
+from durable_timer.models.checks import ends_in_a_number
 from durable_timer.planning.answers import Answer, BodyEnd, NoAnswer, SendError
 
 CONNECT_TIMEOUT: Final = 3.0
@@ -121,7 +122,7 @@ class PyreqwestDeliverer:
         try:
             ipaddress.ip_address(host)
         except ValueError:
-            if _is_number(host):
+            if ends_in_a_number(host):
                 raise TargetDenied(f"{host} is an address written in an unusual way") from None
             return self._pin(host, port, await names.address(host, port))
         if denied(host):
@@ -168,12 +169,6 @@ def _retry_after(response: Response) -> str | None:
         return response.get_header("retry-after")
     except ValueError:
         return None
-
-
-def _is_number(host: str) -> bool:
-    """Whether URL parsers take the host for an IPv4 address (https://url.spec.whatwg.org/#ends-in-a-number-checker)."""
-    last = host.removesuffix(".").rpartition(".")[2]
-    return last.isdigit() or re.fullmatch(r"0[xX][0-9a-fA-F]*", last) is not None
 
 
 def _host_and_port(url: str) -> tuple[str, int]:

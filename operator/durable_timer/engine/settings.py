@@ -28,3 +28,8 @@ class EngineSettings:
     """How long a stopping member waits for requests under way."""
     retention_interval: float = 10.0
     report_interval: float = 10.0
+
+    @property
+    def call_timeout(self) -> float:
+        """How long a store call is waited for: what its statement may take, and the way there and back."""
+        return self.statement_timeout + 0.5

@@ -111,7 +111,7 @@ class Settler:
 
     async def _write(self, batch: list[tuple[Job, Outcome]]) -> bool:
         try:
-            async with asyncio.timeout(self._settings.statement_timeout + 0.5):
+            async with asyncio.timeout(self._settings.call_timeout):
                 applied = await self._store.settle([outcome for _, outcome in batch])
         except (StoreUnavailable, SchemaVersionError, TimeoutError) as error:
             log.warning("outcomes wait for the store", outcomes=len(batch), error=str(error) or "timeout")

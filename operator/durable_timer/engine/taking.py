@@ -167,7 +167,7 @@ class TakeLoop:
         self.holdings.run_begins(run)
         asked = self._clock.monotonic()
         try:
-            async with asyncio.timeout(self._settings.statement_timeout + 0.5):
+            async with asyncio.timeout(self._settings.call_timeout):
                 taken = await self._store.take_due(groups, me, self._settings.look_ahead, run)
             filled = self._answered(shards, taken, me, asked)
             self._backoff.reset()

@@ -94,12 +94,16 @@ def _is_host(host: str) -> bool:
         if host.startswith("["):
             IPv6Address(host[1:-1])
             return True
-        labels = host.removesuffix(".").lower().split(".")
-        if _NUMBER.fullmatch(labels[-1]):
+        if ends_in_a_number(host):
             IPv4Address(host)
-        return all(map(_is_label, labels))
+        return all(map(_is_label, host.removesuffix(".").lower().split(".")))
     except ValueError:
         return False
+
+
+def ends_in_a_number(host: str) -> bool:
+    """Whether URL parsers take the host for an IPv4 address (https://url.spec.whatwg.org/#ends-in-a-number-checker)."""
+    return _NUMBER.fullmatch(host.removesuffix(".").rpartition(".")[2].lower()) is not None
 
 
 def _is_label(label: str) -> bool:
