@@ -29,6 +29,10 @@ run: $(STAMP) ## Start the service on 127.0.0.1:8080 with SQLite, an example gro
 test: $(STAMP) ## Run all tests, those of the house and of PostgreSQL too; ARGS="-k cancel" for some
 	@$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: test-cluster
+test-cluster: $(STAMP) ## Run the tests that need a Kubernetes API server: KUBECONFIG's, or a local one; ARGS="-k lease" for some
+	@DURABLE_TIMER_TEST_CLUSTER=yes $(BIN)/python -m pytest tests/cluster $(ARGS)
+
 .PHONY: simulate
 simulate: $(STAMP) ## Simulate crashes, partitions and pauses from SEEDS=5000 seeds; prints the seed that fails
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)

@@ -75,3 +75,38 @@ class UnknownGroup(GroupError):
 
     def __init__(self, group_id: str) -> None:
         super().__init__(group_id, f"no group {group_id!r}")
+
+
+class KubeError(DurableTimerError):
+    """The base of what the Kubernetes API makes fail."""
+
+
+class KubeUnavailable(KubeError):
+    """The API server did not answer, answered with an error of its own, or asked to come back later.
+
+    Whether a write that raises this was done is unknown.
+    """
+
+
+class KubeConflict(KubeError):
+    """The object was written by somebody else since it was read, or is there already. Nothing was written."""
+
+
+class KubeGone(KubeError):
+    """The object that was to be written is not there any more."""
+
+
+class KubeForbidden(KubeError):
+    """This account may not do that; the message names the right that is missing."""
+
+
+class KubeRejected(KubeError):
+    """The API server refuses what was sent as invalid; trying again changes nothing. The message says why."""
+
+
+class NotLeading(KubeError):
+    """This process does not hold the Lease, so it may not write. Nothing was sent."""
+
+
+class LeaseLost(KubeError):
+    """The Lease could not be renewed in time, or somebody else holds it: what only a leader does has to end."""

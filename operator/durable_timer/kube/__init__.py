@@ -1,0 +1,1 @@
+"""What talks to the Kubernetes API: nothing else knows its client."""
