@@ -19,7 +19,7 @@ from typing import Final
 
 from faults.disk import NotHere, small_disk
 from faults.registry import SCENARIOS, Scenario
-from faults.report import Results, figures, line
+from faults.report import PROCESSES, Results, figures, line
 from faults.rig import faketime, rig
 from faults.scene import Pace, Played, play
 from tests.support.postgres import EmbeddedPostgres, new_database
@@ -47,7 +47,8 @@ def main() -> None:
     if arguments.list:
         print("\n".join(f"{one.name:<16} {one.about}" for one in SCENARIOS))
         return
-    results = Results(arguments.docs / "faults", arguments.docs / "faults.md")
+    order = [one.name for one in SCENARIOS]
+    results = Results(arguments.docs / "faults", arguments.docs / "faults.md", PROCESSES, order)
     with server(None) as shared:
         good = run_all(chosen(arguments.only), shared, results, arguments.keep)
     print(f"\nwritten: {results.page}")
@@ -79,7 +80,7 @@ def run_all(scenarios: Sequence[Scenario], shared: EmbeddedPostgres, results: Re
             print(f"  {line(figures(played))}")
             for complaint in played.verdict.complaints[:20]:
                 print(f"  !! {complaint}")
-        results.page.write_text(results.text([one.name for one in SCENARIOS]))
+        results.write()
     return good
 
 

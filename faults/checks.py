@@ -23,13 +23,23 @@ PLANNED_WITHIN: Final = 1.0
 """Seconds that a planned stop may leave a shard silent."""
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Something else that a fault's end depends on: what happened after so many seconds, and how many are allowed."""
+
+    what: str
+    seconds: float
+    within: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """What happened, as far as the checks need it.
 
     `in_flight` are the ids of timers that those executors had taken and not settled which died, stood still or were
     cut off; empty when none did. `taken_over` says that another executor should have gone on during the fault: then
-    firing again counts from when it could. `within` are the seconds of silence that are allowed then.
+    firing again counts from when it could. `within` are the seconds of silence that are allowed then. With `all_answered`
+    every request of the client must be answered at its first try.
     """
 
     begun: float
@@ -37,6 +47,8 @@ class Fault:
     in_flight: frozenset[str] = frozenset()
     taken_over: bool = False
     within: float = FIRES_AGAIN_WITHIN
+    all_answered: bool = False
+    measured: tuple[Measured, ...] = ()
 
     @property
     def over(self) -> float:
@@ -69,6 +81,8 @@ class Verdict:
     """Seconds: the latest of all timers, each from when it was due, acknowledged, and the fault over."""
     late: tuple[str, ...]
     """Shards that were silent for longer than that."""
+    slow: tuple[str, ...]
+    """What else took longer than it may."""
 
     @property
     def complaints(self) -> tuple[str, ...]:
@@ -80,6 +94,7 @@ class Verdict:
             "duplicate": self.unexcused,
             "wrong answer": self.wrong,
             "silent": self.late,
+            "slow": self.slow,
         }
         return tuple(f"{name}: {what}" for name, whats in named.items() for what in whats)
 
@@ -103,6 +118,11 @@ def judge(ledger: Ledger, callbacks: Sequence[Callback], fault: Fault, until: fl
         again=max(silences.values()),
         slowest=slowest(ledger, callbacks, fault),
         late=tuple(f"shard {shard} for {lasted:.2f} s" for shard, lasted in silences.items() if lasted > fault.within),
+        slow=tuple(
+            f"{one.what} after {one.seconds:.1f} s, not {one.within:g} s"
+            for one in fault.measured
+            if one.seconds > one.within
+        ),
     )
 
 

@@ -58,7 +58,7 @@ def _cut(rig: Rig, cut: Callable[[Proxy], None], mend: Callable[[Proxy], None]) 
     rig.loop.call(lambda: cut(proxy))
     in_flight: frozenset[str] = frozenset()
     while time.time() < begun + CUT_FOR:
-        in_flight |= rig.in_flight(CUT_OFF)
+        in_flight |= rig.ownership.in_flight(CUT_OFF)
         time.sleep(LOOK_EACH)
     rig.loop.call(lambda: mend(proxy))
     return Fault(begun=begun, ended=time.time(), in_flight=in_flight, taken_over=True)

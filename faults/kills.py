@@ -25,7 +25,7 @@ def one(rig: Rig) -> Fault:
 def the_other(rig: Rig) -> Fault:
     """The other one, when the first has been killed and is back. What is counted as the fault is the second kill."""
     first = _executor(rig, "executor-1")
-    rig.wait_shared("executor-1", "executor-2")
+    rig.ownership.wait_shared("executor-1", "executor-2")
     second = _executor(rig, "executor-2")
     return Fault(begun=second.begun, ended=second.ended, in_flight=first.in_flight | second.in_flight, taken_over=True)
 
@@ -37,7 +37,7 @@ def both(rig: Rig) -> Fault:
     for name in names:
         rig.services[name].signal(signal.SIGKILL)
     time.sleep(SETTLED_BY)
-    in_flight = rig.in_flight(*names)
+    in_flight = rig.ownership.in_flight(*names)
     time.sleep(BOTH_STARTED_AGAIN_AFTER)
     for name in names:
         rig.services[name].kill()
@@ -64,7 +64,7 @@ def draining(rig: Rig) -> Fault:
     rig.services["executor-1"].kill()
     killed = time.time()
     time.sleep(SETTLED_BY)
-    in_flight = rig.draining()
+    in_flight = rig.ownership.draining()
     time.sleep(STARTED_AGAIN_AFTER)
     rig.services["executor-1"].start()
     rig.services["executor-1"].wait_ready()
@@ -75,7 +75,7 @@ def pause(rig: Rig) -> Fault:
     """SIGSTOP of an executor, longer than it takes to be declared dead, and SIGCONT."""
     begun = time.time()
     rig.services["executor-1"].signal(signal.SIGSTOP)
-    in_flight = rig.in_flight("executor-1")
+    in_flight = rig.ownership.in_flight("executor-1")
     time.sleep(PAUSED_FOR)
     rig.services["executor-1"].signal(signal.SIGCONT)
     return Fault(begun=begun, ended=time.time(), in_flight=in_flight, taken_over=True)
@@ -85,7 +85,7 @@ def _executor(rig: Rig, name: str) -> Fault:
     begun = time.time()
     rig.services[name].kill()
     time.sleep(SETTLED_BY)
-    in_flight = rig.in_flight(name)
+    in_flight = rig.ownership.in_flight(name)
     time.sleep(STARTED_AGAIN_AFTER)
     rig.services[name].start()
     rig.services[name].wait_ready()

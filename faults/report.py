@@ -28,42 +28,65 @@ SHOWN: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
+class Chapter:
+    """A part of the page: the faults of one command, which it alone writes. `file` is the name of its JSON."""
+
+    title: str
+    command: str
+    file: str
+    prefix: str
+    """What its plots' names begin with."""
+    head: str
+    notes: str
+
+
+@dataclass(frozen=True, slots=True)
 class Results:
-    """A folder with `results.json` and plots, and the page above it, which shows what was found last of each fault."""
+    """A folder with a JSON file a chapter and plots, and the page above it, which shows what was found last of each fault.
+
+    What is added goes into `chapter`, whose faults stand in this `order`.
+    """
 
     folder: Path
     page: Path
+    chapter: Chapter
+    order: Sequence[str]
 
     def add(self, name: str, about: str, played: Played) -> None:
         """Keeps what was found, in place of what was found earlier of this fault."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / f"{name}.svg").write_text(svg([timeline(about, played)]))
+        (self.folder / f"{self.chapter.prefix}{name}.svg").write_text(svg([timeline(about, played)]))
         self._keep(name, {"about": about, **figures(played)})
 
     def skipped(self, name: str, about: str, why: str) -> None:
         self._keep(name, {"about": about, "skipped": why})
 
-    def read(self) -> dict[str, dict[str, Any]]:
+    def read(self, chapter: Chapter) -> dict[str, dict[str, Any]]:
         """What was found last, by fault."""
-        file = self.folder / "results.json"
+        file = self.folder / f"{chapter.file}.json"
         found: dict[str, dict[str, Any]] = orjson.loads(file.read_bytes()) if file.exists() else {}
         return found
 
-    def text(self, order: Sequence[str]) -> str:
+    def text(self) -> str:
         """The page as it should be."""
-        found = self.read()
-        return page({name: found[name] for name in order if name in found}, self.folder.name)
+        return page({chapter: self.read(chapter) for chapter in CHAPTERS}, self.folder.name)
+
+    def write(self) -> None:
+        """Writes the page."""
+        self.page.write_text(self.text())
 
     def _keep(self, name: str, what: Mapping[str, Any]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        whole = self.read()
+        whole = self.read(self.chapter)
         whole[name] = {
             "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
             "machine": machine(),
             "versions": versions(),
             **what,
         }
-        (self.folder / "results.json").write_bytes(orjson.dumps(whole, option=orjson.OPT_INDENT_2) + b"\n")
+        ordered = {one: whole[one] for one in self.order if one in whole}
+        file = self.folder / f"{self.chapter.file}.json"
+        file.write_bytes(orjson.dumps(ordered, option=orjson.OPT_INDENT_2) + b"\n")
 
 
 def figures(played: Played) -> dict[str, Any]:
@@ -73,7 +96,8 @@ def figures(played: Played) -> dict[str, Any]:
     complaints = {name: list(value[:SHOWN]) for name, value in lists.items() if value}
     counted = {name: len(value) if name in lists else value for name, value in found.items()}
     lasted = played.fault.ended - played.fault.begun
-    return {**counted, "lasted": lasted, "repeated": played.tried_again, "complaints": complaints}
+    measured = [asdict(one) for one in played.fault.measured]
+    return {**counted, "lasted": lasted, "repeated": played.tried_again, "measured": measured, "complaints": complaints}
 
 
 def timeline(title: str, played: Played) -> Lines:
@@ -96,9 +120,15 @@ def timeline(title: str, played: Played) -> Lines:
     )
 
 
-def page(found: Mapping[str, Mapping[str, Any]], folder: str) -> str:
+def page(found: Mapping[Chapter, Mapping[str, Mapping[str, Any]]], folder: str) -> str:
     """The page, as Markdown."""
-    return "\n".join([_HEAD, *_made(found), "", *_table(found), "", _NOTES.rstrip(), *_plots(found, folder)]) + "\n"
+    parts = [_HEAD, _NOTES]
+    for chapter, faults in found.items():
+        if faults:
+            parts += [f"## {chapter.title}\n\n{chapter.head}", *_made(chapter, faults), "", *_table(faults), ""]
+            parts += [chapter.notes] if chapter.notes else []
+    parts += [plot for chapter, faults in found.items() for plot in _plots(chapter, faults, folder)]
+    return "\n".join(parts).rstrip() + "\n"
 
 
 def line(verdict: Mapping[str, Any]) -> str:
@@ -115,16 +145,14 @@ def _counted(times: Iterable[float], end: float) -> list[tuple[float, float]]:
     return [(round(place * STEP, 1), counts[place]) for place in range(int(-BEFORE / STEP), int(end / STEP))]
 
 
-def _made(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    if not found:
-        return
+def _made(chapter: Chapter, found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     last = max(found.values(), key=lambda one: str(one["date"]))
     where, what = last["machine"], last["versions"]
     commits = dict.fromkeys(
         one["versions"]["commit"] for one in sorted(found.values(), key=lambda one: str(one["date"]))
     )
     yield (
-        f"Made by `make faults`, last on {last['date']} UTC, on {where['cores']} cores ({where['processor']}, "
+        f"Made by `{chapter.command}`, last on {last['date']} UTC, on {where['cores']} cores ({where['processor']}, "
         f"{where['memory_gib']:g} GiB, Linux {where['kernel']}), Python {what['python']}, commit {', '.join(commits)}; "
         "everything, the load too, on this one machine."
     )
@@ -138,7 +166,7 @@ def _table(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
             yield f"| {one['about']} | skipped: {one['skipped']} | | | | | | | |"
             continue
         yield (
-            f"| {one['about']} | {one['timers']:,} | {one['lost']} | {one['early']} | {one['cancelled']} "
+            f"| {one['about']}{_measured(one)} | {one['timers']:,} | {one['lost']} | {one['early']} | {one['cancelled']} "
             f"| {_twice(one)} | {one['gap']:.2f} s | {one['again']:.2f} s | {one['slowest']:.2f} s |"
         )
 
@@ -148,28 +176,31 @@ def _twice(one: Mapping[str, Any]) -> str:
     return said if not one["unexcused"] else f"{said}, **{one['unexcused']} not in flight**"
 
 
-def _plots(found: Mapping[str, Mapping[str, Any]], folder: str) -> Iterator[str]:
+def _measured(one: Mapping[str, Any]) -> str:
+    return "".join(f"; {what['what']} after {what['seconds']:.1f} s" for what in one.get("measured", ()))
+
+
+def _plots(chapter: Chapter, found: Mapping[str, Mapping[str, Any]], folder: str) -> Iterator[str]:
     for name, one in found.items():
-        yield f"\n## {one['about']}\n"
+        yield f"## {chapter.title}: {one['about']}\n"
         if "skipped" in one:
-            yield f"Skipped: {one['skipped']}."
+            yield f"Skipped: {one['skipped']}.\n"
             continue
         for kind, some in one["complaints"].items():
             yield f"- **{kind}**: {'; '.join(some)}"
         if one["complaints"]:
             yield ""
-        yield f"![callbacks per 100 ms]({folder}/{name}.svg)"
+        yield f"![callbacks per 100 ms]({folder}/{chapter.prefix}{name}.svg)\n"
 
 
 _HEAD: Final = """\
-<!-- Written by `make faults` from docs/faults/results.json. -->
+<!-- Written by `make faults` and `make e2e-long` from the JSON files in docs/faults. -->
 # Faults
 
-What holds when processes die, stand still, are cut off or lose their database, counted with real processes: PostgreSQL,
-two bridges, two executors, and a client that asks for 500 timers a second of all kinds (single creates, batches,
-schedules each minute, chains by `nextExecuteAt`, timers whose target first refuses, cancels and changes of time near
-and after the moment of delivery). The client repeats what was not answered, and keeps a ledger of what was
-acknowledged; a receiver keeps every callback. Then the two are held against each other (`faults/checks.py`, whose
+What holds when processes die, stand still, are cut off or lose their database. A client asks for timers of all kinds
+(single creates, batches, schedules each minute, chains by `nextExecuteAt`, timers whose target first refuses, cancels
+and changes of time near and after the moment of delivery). It repeats what was not answered, and keeps a ledger of what
+was acknowledged; a receiver keeps every callback. Then the two are held against each other (`faults/checks.py`, whose
 tests plant each violation).
 """
 
@@ -186,3 +217,36 @@ _NOTES: Final = """\
 - In the plots *due* is when each delivered timer should have fired, *callbacks* when the receiver saw them; both per
   tenth of a second, on a logarithmic axis, at whose foot there was none.
 """
+
+PROCESSES: Final = Chapter(
+    title="Processes",
+    command="make faults",
+    file="results",
+    prefix="",
+    head="""\
+Real processes of one machine: PostgreSQL, two bridges, two executors, and 500 timers a second.
+""",
+    notes="",
+)
+
+PODS: Final = Chapter(
+    title="Pods",
+    command="make e2e-long",
+    file="pods",
+    prefix="pod_",
+    head="""\
+A real Kubernetes with one node, in which each fault has a namespace of its own: the chart installed with two operators,
+three executors and two bridges, unless the fault says otherwise; PostgreSQL, the receiver and the client are pods as
+well; 300 timers a second. Killed processes are killed from the node, by their pid; the kubelet starts the container
+again.
+""",
+    notes="""\
+What one node cannot show: a node that is lost or cut off as a whole (the tolerations that let its pods go after 15 s,
+the spread over nodes and zones), pods that start on another node or wait for its image, a control plane of several
+members, a load balancer outside the cluster, the enforcement of NetworkPolicies, volumes that follow a pod. All pods,
+PostgreSQL and the control plane share the processors here, so a pod that starts takes time from those that deliver; and
+all share one clock.
+""",
+)
+
+CHAPTERS: Final = (PROCESSES, PODS)

@@ -7,37 +7,23 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
-import asyncpg
 import orjson
 
+from faults.clients import LocalClient
 from faults.load import GROUP
 from faults.loop import Loop
+from faults.ownership import Ownership
 from faults.proxy import Proxy
 from faults.receiving import HOST, Receiver, receiving
 from tests.programs.client import Client
 from tests.support.postgres import EmbeddedPostgres
 from tests.support.process import ServiceProcess
-from tests.support.waiting import eventually_blocking
 
 NAMES: Final = ("bridge-1", "bridge-2", "executor-1", "executor-2")
-SHARED_WITHIN: Final = 20.0
 OFFSET: Final = "durable_timer_clock_offset_seconds"
-
-_IN_FLIGHT: Final = """
-SELECT t.timer_id FROM timers t JOIN timer_shards s USING (group_id, shard) JOIN timer_members m ON m.incarnation = s.owner
-WHERE t.state = 1 AND m.name = ANY($1::text[])
-"""
-
-_DRAINING: Final = """
-SELECT t.timer_id FROM timers t JOIN timer_shards s USING (group_id, shard) WHERE t.state = 1 AND t.taken_epoch < s.epoch
-"""
-
-_OWNED: Final = """
-SELECT m.name, count(*) FROM timer_shards s JOIN timer_members m ON m.incarnation = s.owner WHERE NOT m.dead GROUP BY 1
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +46,7 @@ class Rig:
     postgres: EmbeddedPostgres
     store: str
     receiver: Receiver
+    ownership: Ownership
     services: dict[str, ServiceProcess]
     folder: Path
     proxies: dict[str, Proxy]
@@ -70,32 +57,15 @@ class Rig:
         """The file with the offset, such as `+5s`, of those clocks that may be wrong."""
         return self.folder / "clock"
 
-    @property
-    def bridges(self) -> list[str]:
-        """The addresses that the client knows."""
-        return [service.url for name, service in self.services.items() if name.startswith("bridge")]
-
-    def in_flight(self, *executors: str) -> frozenset[str]:
-        """The timers that those executors have taken and not settled, as the store sees it now."""
-        rows = self._fetch(_IN_FLIGHT, list(executors))
-        return frozenset(row["timer_id"] for row in rows)
-
-    def draining(self) -> frozenset[str]:
-        """The timers that former owners of shards have taken and not settled."""
-        return frozenset(row["timer_id"] for row in self._fetch(_DRAINING))
+    def client(self, scale: float, slow: float) -> LocalClient:
+        """A client of the bridges that run now."""
+        bridges = [service.url for name, service in self.services.items() if name.startswith("bridge")]
+        return LocalClient(self.loop, bridges, self.receiver.targets, scale=scale, slow=slow)
 
     def clock_offset(self, executor: str) -> float:
         """The store's clock less that executor's, in seconds, as it says itself."""
         text: str = Client(self.services[executor].url).get("/metrics").body
         return next((float(line.split(" ")[1]) for line in text.splitlines() if line.startswith(f"{OFFSET} ")), 0.0)
-
-    def owned(self) -> dict[str, int]:
-        """How many shards each living executor owns, by its name."""
-        return {row["name"]: row["count"] for row in self._fetch(_OWNED)}
-
-    def wait_shared(self, *executors: str, within: float = SHARED_WITHIN) -> None:
-        """Returns once those executors own all shards, and others none."""
-        eventually_blocking(lambda: sum(self.owned().values()) == 16 and self.owned().keys() == set(executors), within)
 
     def add(self, name: str, service: ServiceProcess) -> None:
         """Takes a process in, which ends with the rig."""
@@ -126,16 +96,6 @@ class Rig:
         self._stack.callback(lambda: self.loop.do(self.proxies[name].stop()))
         return urlunsplit(parts._replace(netloc=f"{parts.username}@{HOST}:{port}"))
 
-    def _fetch(self, statement: str, *values: object) -> list[Any]:
-        async def fetch() -> list[Any]:
-            connection = await asyncpg.connect(self.store, timeout=5)
-            try:
-                return list(await connection.fetch(statement, *values))
-            finally:
-                await connection.close()
-
-        return self.loop.do(fetch())
-
 
 class NextRelease(ServiceProcess):
     """The service as the release after this one (`next_release`)."""
@@ -158,7 +118,7 @@ def rig(postgres: EmbeddedPostgres, store: str, folder: Path, shape: Shape) -> I
     with contextlib.ExitStack() as stack:
         loop = stack.enter_context(Loop())
         receiver = stack.enter_context(receiving())
-        made = Rig(loop, postgres, store, receiver, {}, folder, {}, stack)
+        made = Rig(loop, postgres, store, receiver, Ownership(loop, store, GROUP), {}, folder, {}, stack)
         made.clock.write_text("+0s\n")
         for name in NAMES:
             made.add(name, made.service(name, own_clock=name in shape.own_clock, proxied=name in shape.proxied))
@@ -166,7 +126,7 @@ def rig(postgres: EmbeddedPostgres, store: str, folder: Path, shape: Shape) -> I
             service.start()
         for service in made.services.values():
             service.wait_ready()
-        made.wait_shared(*(name for name in NAMES if name.startswith("executor")))
+        made.ownership.wait_shared(*(name for name in NAMES if name.startswith("executor")))
         yield made
 
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
 from faults.checks import MINUTE, Fault, Verdict, judge, lost
+from faults.clients import Client
 from faults.ledger import Callback, Ledger
-from faults.load import Load
-from faults.loop import Loop
 from faults.receiving import Receiver
 
 Say = Callable[[str], None]
@@ -21,17 +20,13 @@ POLL: Final = 0.25
 
 
 class Stage(Protocol):
-    """What the load needs of the place where a fault happens, wherever its processes run."""
-
-    @property
-    def loop(self) -> Loop: ...
+    """The place where a fault happens, wherever its processes run."""
 
     @property
     def receiver(self) -> Receiver: ...
 
-    @property
-    def bridges(self) -> list[str]:
-        """The addresses that the client knows."""
+    def client(self, scale: float, slow: float) -> Client:
+        """A new client, at a share of 500 timers a second; so many a second go to the slow target."""
 
 
 S = TypeVar("S", bound=Stage)
@@ -72,11 +67,10 @@ def play(
     `lasts` is about how long the fault takes in seconds, `slow` how many timers a second go to the slow target. With
     `on_the_minute` the calm before lasts until a full minute will come during the fault or soon after.
     """
-    ledger = Ledger()
-    load = stage.loop.do(_load(stage, ledger, pace, slow))
+    client = stage.client(pace.scale, slow)
     calm = _until_minute(pace, lasts) if on_the_minute else pace.calm
-    stage.loop.do(load.begin(calm + lasts + pace.after))
-    running = stage.loop.start(load.run())
+    client.begin(calm + lasts + pace.after)
+    client.run()
     say(f"calm for {calm:.0f} s")
     time.sleep(calm)
     say("the fault")
@@ -84,16 +78,14 @@ def play(
     say(f"over after {fault.ended - fault.begun:.1f} s, {len(fault.in_flight)} in flight")
     time.sleep(pace.after)
     until = time.time()
-    stage.loop.call(load.stop)
-    running.result()
+    account = client.stop()
+    ledger = account.ledger
+    if fault.all_answered and account.tried_again:
+        ledger.wrong.append(f"{account.tried_again} requests were not answered at first")
     stage.receiver.end()
-    callbacks = _all(stage, ledger, until)
-    stage.loop.do(load.end())
-    return Played(fault, ledger, callbacks, judge(ledger, callbacks, fault, until), load.tries_again)
-
-
-async def _load(stage: Stage, ledger: Ledger, pace: Pace, slow: float) -> Load:
-    return Load(stage.bridges, stage.receiver.targets, ledger, scale=pace.scale, slow=slow)
+    callbacks = _all(stage.receiver, ledger, until)
+    client.end()
+    return Played(fault, ledger, callbacks, judge(ledger, callbacks, fault, until), account.tried_again)
 
 
 def _until_minute(pace: Pace, lasts: float) -> float:
@@ -102,14 +94,14 @@ def _until_minute(pace: Pace, lasts: float) -> float:
     return pace.calm + max(0.0, to_minute - lasts - pace.after / 2)
 
 
-def _all(stage: Stage, ledger: Ledger, until: float) -> list[Callback]:
+def _all(receiver: Receiver, ledger: Ledger, until: float) -> list[Callback]:
     """All callbacks, once nothing is owed any more, or long after the last one came."""
     callbacks: list[Callback] = []
     deadline = time.monotonic() + ALL_OUT_WITHIN
     while time.monotonic() < deadline:
-        callbacks += stage.receiver.callbacks(len(callbacks))
+        callbacks += receiver.callbacks(len(callbacks))
         if next(lost(ledger, callbacks, until), None) is None:
             break
         time.sleep(POLL)
     time.sleep(1.0)
-    return callbacks + stage.receiver.callbacks(len(callbacks))
+    return callbacks + receiver.callbacks(len(callbacks))

@@ -29,7 +29,7 @@ def release(rig: Rig) -> Fault:
     rig.add("executor-3", rig.service("executor-3", next_release=True))
     rig.services["executor-3"].start()
     rig.services["executor-3"].wait_ready()
-    rig.wait_shared("executor-1", "executor-2", "executor-3")
+    rig.ownership.wait_shared("executor-1", "executor-2", "executor-3")
     _restart(rig, "executor-1")
     _restart(rig, "bridge-1")
     return Fault(begun=begun, ended=begun, within=PLANNED_WITHIN)

@@ -1,12 +1,13 @@
 """The checks find what they are there for: each violation is planted in an account that is clean without it."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from faults.checks import FIRES_AGAIN_WITHIN, PLANNED_WITHIN, Fault, Verdict, judge, shard_of
+from faults.checks import FIRES_AGAIN_WITHIN, PLANNED_WITHIN, Fault, Measured, Verdict, judge, shard_of
 from faults.ledger import Callback, Change, Entry, Kind, Ledger, Result, seconds, text
-from faults.report import figures, page, timeline
+from faults.report import PODS, PROCESSES, Results, figures, page, timeline
 from faults.scene import Played
 
 BEGIN = 1_800_000_000.0
@@ -221,12 +222,9 @@ def test_the_page_shows_what_was_found(account: Account) -> None:
     played = Played(account.fault, account.ledger, account.callbacks, account.judge(), 0)
     where = {"cores": 2, "processor": "a processor", "memory_gib": 4.0, "kernel": "6"}
     head = {"date": "2026-01-01 00:00", "machine": where, "versions": {"python": "3.11", "commit": "abc"}}
+    skipped = {**head, "about": "another", "skipped": "no disk"}
     written = page(
-        {
-            "one": {**head, "about": "a fault", **figures(played)},
-            "two": {**head, "about": "another", "skipped": "no disk"},
-        },
-        "faults",
+        {PROCESSES: {"one": {**head, "about": "a fault", **figures(played)}, "two": skipped}, PODS: {}}, "faults"
     )
     assert "| a fault | 3,000 | 1 | 0 | 0 | 1 (1) |" in written
     assert "| another | skipped: no disk |" in written
@@ -246,3 +244,31 @@ def test_a_timeline_counts_what_was_due_and_what_came(account: Account) -> None:
 
 def test_times_survive_the_wire() -> None:
     assert seconds(text(1_800_000_000.123457)) == 1_800_000_000.123457
+
+
+def test_what_else_a_fault_measured_is_held_against_its_bound(account: Account) -> None:
+    account.fault = replace(FAULT, measured=(Measured("a new leader", 12.0, 15.0), Measured("the end", 61.0, 60.0)))
+    verdict = account.judge()
+    assert verdict.complaints == ("slow: the end after 61.0 s, not 60 s",)
+    found = figures(Played(account.fault, account.ledger, account.callbacks, verdict, 0))
+    head = {"date": "2026-01-01 00:00", "machine": {"cores": 2, "processor": "a", "memory_gib": 4.0, "kernel": "6"}}
+    one = {**head, "versions": {"python": "3.11", "commit": "abc"}, "about": "a fault", **found}
+    assert "| a fault; a new leader after 12.0 s; the end after 61.0 s |" in page({PODS: {"one": one}}, "faults")
+
+
+def test_each_command_rewrites_its_own_rows_alone(account: Account, tmp_path: Path) -> None:
+    played = Played(account.fault, account.ledger, account.callbacks, account.judge(), 0)
+    processes = Results(tmp_path / "faults", tmp_path / "faults.md", PROCESSES, ["b", "a"])
+    pods = replace(processes, chapter=PODS)
+    for name in ("a", "b"):
+        processes.add(name, f"fault {name}", played)
+        pods.skipped(name, f"pod {name}", "no cluster")
+    before = (processes.folder / "results.json").read_bytes()
+    pods.add("a", "pod a again", played)
+    pods.write()
+    assert (processes.folder / "results.json").read_bytes() == before
+    text = pods.page.read_text()
+    places = [text.index(f"| {what}") for what in ("fault b", "fault a", "pod b", "pod a again")]
+    assert places == sorted(places)
+    assert "(faults/pod_a.svg)" in text
+    assert "(faults/a.svg)" in text

@@ -7,7 +7,7 @@ import pytest
 from faults.__main__ import DOCS, chosen, parser
 from faults.ledger import Kind, Result
 from faults.registry import SCENARIOS
-from faults.report import Results
+from faults.report import CHAPTERS, PROCESSES, Results
 from faults.rig import rig
 from faults.scene import Pace, Played, play
 from tests.support.postgres import EmbeddedPostgres, new_database
@@ -44,8 +44,11 @@ def test_every_fault_has_a_name_of_its_own() -> None:
 
 
 def test_the_page_is_what_the_results_say() -> None:
-    results = Results(DOCS / "faults", DOCS / "faults.md")
-    assert results.page.read_text() == results.text([one.name for one in SCENARIOS])
+    results = Results(DOCS / "faults", DOCS / "faults.md", PROCESSES, [])
+    assert results.page.read_text() == results.text()
     assert all(
-        (results.folder / f"{name}.svg").exists() for name, one in results.read().items() if "skipped" not in one
+        (results.folder / f"{chapter.prefix}{name}.svg").exists()
+        for chapter in CHAPTERS
+        for name, one in results.read(chapter).items()
+        if "skipped" not in one
     )

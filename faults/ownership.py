@@ -1,0 +1,70 @@
+"""Which executor owns what, and which timers it has in hand, as the store says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import asyncpg
+
+from faults.checks import SHARDS
+from faults.loop import Loop
+from tests.support.waiting import eventually_blocking
+
+SHARED_WITHIN: Final = 20.0
+
+_IN_FLIGHT: Final = """
+SELECT t.timer_id FROM timers t JOIN timer_shards s USING (group_id, shard) JOIN timer_members m ON m.incarnation = s.owner
+WHERE t.state = 1 AND m.name = ANY($1::text[])
+"""
+
+_DRAINING: Final = """
+SELECT t.timer_id FROM timers t JOIN timer_shards s USING (group_id, shard) WHERE t.state = 1 AND t.taken_epoch < s.epoch
+"""
+
+_OWNED: Final = """
+SELECT m.name, count(*) FROM timer_shards s JOIN timer_members m ON m.incarnation = s.owner
+WHERE NOT m.dead AND s.group_id = $1 GROUP BY 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """Reads a PostgreSQL store, by URL. Executors are named as members are."""
+
+    loop: Loop
+    store: str
+    group: str
+
+    def in_flight(self, *executors: str) -> frozenset[str]:
+        """The timers that those executors have taken and not settled."""
+        return frozenset(row["timer_id"] for row in self.fetch(_IN_FLIGHT, list(executors)))
+
+    def draining(self) -> frozenset[str]:
+        """The timers that former owners of shards have taken and not settled."""
+        return frozenset(row["timer_id"] for row in self.fetch(_DRAINING))
+
+    def owned(self) -> dict[str, int]:
+        """How many of the group's shards each living executor owns, by its name."""
+        return {row["name"]: row["count"] for row in self.fetch(_OWNED, self.group)}
+
+    def wait_shared(self, *executors: str, within: float = SHARED_WITHIN) -> None:
+        """Returns once those executors own all shards, and others none."""
+
+        def shared() -> bool:
+            owned = self.owned()
+            return sum(owned.values()) == SHARDS and owned.keys() == set(executors)
+
+        eventually_blocking(shared, within)
+
+    def fetch(self, statement: str, *values: object) -> list[Any]:
+        """The rows of a statement on a connection of its own."""
+
+        async def fetch() -> list[Any]:
+            connection = await asyncpg.connect(self.store, timeout=5)
+            try:
+                return list(await connection.fetch(statement, *values))
+            finally:
+                await connection.close()
+
+        return self.loop.do(fetch())
