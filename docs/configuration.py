@@ -90,13 +90,15 @@ def _default(field: FieldInfo) -> str:
     value = field.default
     if field.default_factory is not None:
         return "host name and process id"
-    return "none" if value is None else f"`{_text(value)}`"
+    return "none" if value is None or value == () else f"`{_text(value)}`"
 
 
 def _text(value: object) -> str:
     match value:
         case bool():
             return str(value).lower()
+        case tuple():
+            return ",".join(map(_text, value))
         case timedelta():
             return format_duration(value)
         case Enum():

@@ -199,3 +199,20 @@ def test_set_needs_a_name_and_a_value() -> None:
 def test_a_setting_given_twice_is_refused() -> None:
     result = CliRunner().invoke(cli, ["config", "validate", "--listen", ":1", "--set", "listen=:2"])
     assert result.exit_code == 2
+
+
+@pytest.mark.parametrize("text", ["team-a,team-b", " team-a , team-b,"])
+def test_names_are_listed_with_commas(text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DURABLE_TIMER_KUBERNETES__SECRET_NAMESPACES", text)
+    assert load(None, {}).kubernetes.secret_namespaces == ("team-a", "team-b")
+    assert load(None, {"kubernetes.secret_namespaces": "team-c"}).kubernetes.secret_namespaces == ("team-c",)
+    file = tmp_path / "settings.yaml"
+    file.write_text("kubernetes: {secret_namespaces: [team-d]}\n")
+    monkeypatch.delenv("DURABLE_TIMER_KUBERNETES__SECRET_NAMESPACES")
+    assert load(file, {}).kubernetes.secret_namespaces == ("team-d",)
+
+
+def test_a_listed_name_that_is_none_is_refused() -> None:
+    assert "--set kubernetes.secret_namespaces.0: must be a DNS label" in refusal(
+        kubernetes__secret_namespaces="Team A"
+    )

@@ -9,8 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from durable_timer.logs import LogFormat, LogLevel
 from durable_timer.models import limits
@@ -54,6 +54,14 @@ def _check_endpoint(url: str) -> str:
     if _HTTP_URL.fullmatch(url) is None:
         raise ValueError("must be an http or https URL such as http://localhost:4318")
     return url
+
+
+def _listed(value: object) -> object:
+    return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[DnsLabel, ...], NoDecode, BeforeValidator(_listed)]
+"""Names that a flag or a variable gives with commas between them, a file as a list."""
 
 
 class _Part(BaseModel):
@@ -170,6 +178,27 @@ class TracingPart(_Part):
     )
 
 
+class KubernetesPart(_Part):
+    """What a process does with the Kubernetes API (the extra `kubernetes`)."""
+
+    secrets: bool = Field(
+        default=False,
+        description="Read the Secrets that groups and timers name from the Kubernetes API, each from the namespace of "
+        "the group or timer, instead of from secrets_dir.",
+    )
+    secret_namespaces: Names = Field(
+        default=(),
+        description="The namespaces whose Secrets may be read, with commas between them. Groups and timers elsewhere "
+        "that name a Secret wait.",
+    )
+    secret_cache_dir: Path | None = Field(
+        default=None,
+        description="A folder that outlives this process, where Secrets that were read are kept (a volume in memory: an "
+        "emptyDir with medium Memory), so that a process that starts without the Kubernetes API has them. None: kept "
+        "in this process alone.",
+    )
+
+
 class Settings(BaseSettings):
     """The settings of a process, as checked."""
 
@@ -210,6 +239,9 @@ class Settings(BaseSettings):
     engine: EnginePart = Field(default_factory=EnginePart, description="How an executor takes and delivers timers.")
     http: HttpPart = Field(default_factory=HttpPart, description="The REST API of a bridge.")
     database: DatabasePart = Field(default_factory=DatabasePart, description="How the store's database is used.")
+    kubernetes: KubernetesPart = Field(
+        default_factory=KubernetesPart, description="What is done with the Kubernetes API."
+    )
     log: LogPart = Field(default_factory=LogPart, description="What is written to stderr.")
     tracing: TracingPart = Field(default_factory=TracingPart, description="OpenTelemetry traces.")
 
