@@ -90,7 +90,7 @@ def _default(field: FieldInfo) -> str:
     value = field.default
     if field.default_factory is not None:
         return "host name and process id"
-    return "none" if value is None or value == () else f"`{_text(value)}`"
+    return "none" if value is None or value in ((), {}) else f"`{_text(value)}`"
 
 
 def _text(value: object) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,6 @@ from durable_timer.health import health_app
 from durable_timer.logs import masked
 from durable_timer.metrics import Metrics
 from durable_timer.models.group import Group
-from durable_timer.models.limits import STORE_DEFAULT
 from durable_timer.secrets import FileSecrets
 from durable_timer.stores.base import Store
 from durable_timer.stores.observed import observed
@@ -57,33 +56,47 @@ class Factory:
         """The groups' manifests that the settings name. Raises: ManifestError."""
         return load_manifests(self._settings.groups) if self._settings.groups is not None else []
 
-    async def apply_groups(self, store: Store, manifests: Sequence[LoadedManifest]) -> list[Group]:
-        """Registers the manifests' groups. Raises: ManifestError, StoreError."""
-        return await apply_groups(store, manifests, STORE_DEFAULT)
+    async def apply_groups(self, stores: Mapping[str, Store], manifests: Sequence[LoadedManifest]) -> list[Group]:
+        """Registers the manifests' groups, each in the store that it names. Raises: ManifestError, StoreError."""
+        return await apply_groups(stores, manifests)
 
     @asynccontextmanager
-    async def store(self, statement_timeout: timedelta | None = None) -> AsyncIterator[Store]:
-        """The store, at this release's schema and measured, until the block ends. The timeout is REST's by default.
+    async def store(self, statement_timeout: timedelta | None = None, url: str | None = None) -> AsyncIterator[Store]:
+        """The store (the one at `url` instead), at this release's schema and measured, until the block ends.
+
+        The timeout is REST's by default.
 
         Raises:
             ConfigError: The URL cannot be used.
             StoreError: The database cannot.
         """
-        database = self._settings.database
-        options = StoreOptions(
-            statement_timeout=statement_timeout or database.rest_statement_timeout,
-            connections=database.pool_size,
-            application_name=f"durable-timer {self._settings.member_name}",
-        )
-        store = observed(open_store(self._settings.store, options), self.metrics, self._tracer)
+        url = url or self._settings.store
+        store = self._open(url, statement_timeout or self._settings.database.rest_statement_timeout)
         try:
             try:
                 await store.migrate()
             except StoreUnavailable as error:
-                raise StoreUnavailable(f"store {masked(self._settings.store)}: {error}") from error
+                raise StoreUnavailable(f"store {masked(url)}: {error}") from error
             yield store
         finally:
             await store.close()
+
+    @asynccontextmanager
+    async def named_stores(self) -> AsyncIterator[Mapping[str, Store]]:
+        """The stores that a bridge serves, by name, as `store` gives them."""
+        async with AsyncExitStack() as stack:
+            yield {
+                name: await stack.enter_async_context(self.store(url=url))
+                for name, url in self._settings.named_stores.items()
+            }
+
+    def _open(self, url: str, statement_timeout: timedelta) -> Store:
+        options = StoreOptions(
+            statement_timeout=statement_timeout,
+            connections=self._settings.database.pool_size,
+            application_name=f"durable-timer {self._settings.member_name}",
+        )
+        return observed(open_store(url, options), self.metrics, self._tracer)
 
     @asynccontextmanager
     async def engine_store(self, store: Store) -> AsyncIterator[Store]:
@@ -120,10 +133,10 @@ class Factory:
         finally:
             await deliverer.close()
 
-    def bridge(self, store: Store, executor: Executor | None) -> web.Application:
+    def bridge(self, stores: Mapping[str, Store], executor: Executor | None) -> web.Application:
         """The REST API; its probes ask the executor too, where there is one in this process."""
         return build_app(
-            {STORE_DEFAULT: store},
+            stores,
             self.metrics,
             self.bridge_settings(),
             clock=self._clock,

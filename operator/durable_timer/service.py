@@ -7,6 +7,7 @@ import errno
 import os
 import resource
 import signal
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from enum import Enum
 from typing import Final
@@ -19,6 +20,7 @@ from durable_timer.engine.executor import Executor
 from durable_timer.errors import ConfigError
 from durable_timer.factory import Factory
 from durable_timer.logs import masked
+from durable_timer.models.limits import STORE_DEFAULT
 from durable_timer.stores.base import Store
 from durable_timer_api.app import serve as serve_app
 from durable_timer_api.settings import BridgeSettings
@@ -54,10 +56,11 @@ async def serve(settings: Settings, role: Role, stop: asyncio.Event | None = Non
     async with AsyncExitStack() as stack:
         stack.enter_context(_Signals(stop))
         stack.push_async_callback(factory.close)
-        store, executor, app = await _parts(factory, role, settings, stack)
-        await factory.apply_groups(store, manifests)
+        stores, executor, app = await _parts(factory, role, settings, stack)
+        await factory.apply_groups(stores, manifests)
         listen = await _listen(app, factory.bridge_settings(), settings, stack)
-        log.info("serving", role=role.value, listen=listen, store=masked(settings.store))
+        urls = settings.named_stores.values() if role is Role.BRIDGE else (settings.store,)
+        log.info("serving", role=role.value, listen=listen, store=" ".join(map(masked, urls)))
         async with asyncio.TaskGroup() as group:
             group.create_task(_stopping(stop, executor))
             if executor is not None:
@@ -85,17 +88,18 @@ async def _stopping(stop: asyncio.Event, executor: Executor | None) -> None:
 
 async def _parts(
     factory: Factory, role: Role, settings: Settings, stack: AsyncExitStack
-) -> tuple[Store, Executor | None, web.Application]:
+) -> tuple[Mapping[str, Store], Executor | None, web.Application]:
+    if role is Role.BRIDGE:
+        stores = await stack.enter_async_context(factory.named_stores())
+        return stores, None, factory.bridge(stores, None)
     if role is Role.EXECUTOR:
         store = await stack.enter_async_context(factory.store(settings.database.engine_statement_timeout))
         executor = await stack.enter_async_context(factory.executor(store))
-        return store, executor, factory.health(executor)
+        return {STORE_DEFAULT: store}, executor, factory.health(executor)
     store = await stack.enter_async_context(factory.store())
-    if role is Role.BRIDGE:
-        return store, None, factory.bridge(store, None)
     engine_store = await stack.enter_async_context(factory.engine_store(store))
     both = await stack.enter_async_context(factory.executor(engine_store))
-    return store, both, factory.bridge(store, both)
+    return {STORE_DEFAULT: store}, both, factory.bridge({STORE_DEFAULT: store}, both)
 
 
 async def _listen(

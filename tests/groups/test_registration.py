@@ -30,7 +30,7 @@ def write(file: Path, *groups: tuple[str, str]) -> None:
 
 
 async def apply(store: MemoryStore, file: Path) -> list[Group]:
-    return await apply_groups(store, load_manifests(file), "default")
+    return await apply_groups({"default": store}, load_manifests(file))
 
 
 async def refusal(store: MemoryStore, file: Path) -> list[str]:

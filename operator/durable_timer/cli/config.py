@@ -32,6 +32,7 @@ def show(settings: Settings) -> None:
 
     values = json.loads(settings.model_dump_json())
     values["store"] = masked(settings.store)
+    values["stores"] = {name: masked(url) for name, url in settings.stores.items()}
     if settings.tracing.endpoint is not None:
         values["tracing"]["endpoint"] = masked(settings.tracing.endpoint)
     click.echo(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), nl=False)

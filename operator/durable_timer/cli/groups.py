@@ -15,6 +15,7 @@ from durable_timer.cli.texts import TaughtGroup
 from durable_timer.config import Settings
 from durable_timer.errors import ConfigError, UnknownGroup
 from durable_timer.models.group import Group, GroupState
+from durable_timer.models.limits import STORE_DEFAULT
 from durable_timer.stores.base import Store
 
 PURGE_PIECE: Final = 1000
@@ -53,7 +54,7 @@ def apply(settings: Settings, path: Path | None) -> None:
 
     async def run() -> list[Group]:
         async with factory.store() as store:
-            return await factory.apply_groups(store, manifests)
+            return await factory.apply_groups({STORE_DEFAULT: store}, manifests)
 
     for group in run_program(settings, run()):
         click.echo(f"{group.group_id}: registered, {group.shards} shards, generation {group.generation}")

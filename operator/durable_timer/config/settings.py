@@ -181,6 +181,27 @@ class TracingPart(_Part):
 class KubernetesPart(_Part):
     """What a process does with the Kubernetes API (the extra `kubernetes`)."""
 
+    namespaces: Names = Field(
+        default=(),
+        description="The namespaces whose TimerGroups and Timers the operator serves, with commas between them. None: "
+        "those of the whole cluster. What is declared in others is left alone.",
+    )
+    cluster: DnsLabel = Field(
+        default="default",
+        description="This cluster's name among those that share a store: the groups that its operator registers belong "
+        "to CLUSTER/NAMESPACE/NAME. A cluster that is built anew goes on as the one whose name it has.",
+    )
+    lease_name: DnsLabel = Field(
+        default="durable-timer-operator",
+        description="The Lease that the operator which leads holds. One for each set of namespaces that is served.",
+    )
+    lease_namespace: DnsLabel | None = Field(
+        default=None, description="The namespace of the Lease. None: the pod's own, or default outside a cluster."
+    )
+    identity: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,253}$")] = Field(
+        default_factory=default_member_name,
+        description="What the Lease and Events call this operator; in Kubernetes the pod's name.",
+    )
     secrets: bool = Field(
         default=False,
         description="Read the Secrets that groups and timers name from the Kubernetes API, each from the namespace of "
@@ -214,6 +235,12 @@ class Settings(BaseSettings):
         description="The URL of the database: sqlite:///PATH (four slashes for an absolute path; one process), or "
         "postgresql://USER:PASSWORD@HOST:PORT/DATABASE (any number of processes; needs the extra postgresql).",
     )
+    stores: dict[DnsLabel, Annotated[str, AfterValidator(_check_store)]] = Field(
+        default={},
+        description="Stores by the names that spec.store of groups uses, for an operator and a bridge, which serve "
+        "several. `store` is the one called default, unless one is called so here or `store` is not given at all. An "
+        "executor serves one store, `store`.",
+    )
     groups: Path | None = Field(
         default=None,
         description="A TimerGroup manifest, or a folder of them (*.yaml, *.yml, *.json), registered at start. None: the "
@@ -244,6 +271,13 @@ class Settings(BaseSettings):
     )
     log: LogPart = Field(default_factory=LogPart, description="What is written to stderr.")
     tracing: TracingPart = Field(default_factory=TracingPart, description="OpenTelemetry traces.")
+
+    @property
+    def named_stores(self) -> dict[str, str]:
+        """The URLs of the stores that an operator or a bridge serves, by name."""
+        if self.stores and "store" not in self.model_fields_set:
+            return dict(self.stores)
+        return {limits.STORE_DEFAULT: self.store, **self.stores}
 
     @classmethod
     def settings_customise_sources(

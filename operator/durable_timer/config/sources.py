@@ -25,8 +25,8 @@ Flags = Mapping[str, str | None]
 
 ENV_PREFIX: Final = "DURABLE_TIMER_"
 _SHOWN: Final = 64
-_SECRET: Final = frozenset({("store",), ("tracing", "endpoint")})
-"""Settings that may carry a password: a wrong one may be anything, so it is not repeated."""
+_SECRET: Final = frozenset({("store",), ("stores",), ("tracing", "endpoint")})
+"""Settings that may carry a password: a wrong one, or what is in it, may be anything, so it is not repeated."""
 
 
 def load(file: Path | None, flags: Flags) -> Settings:
@@ -166,9 +166,13 @@ def _message(details: ErrorDetails, sources: list[_Source]) -> str:
         return f"{source.place(path)}: no such setting" + (f"; did you mean {near[0]}?" if near else "")
     rule = _rule(details)
     value = details["input"]
-    if path in _SECRET or isinstance(value, dict | BaseModel) or ", not " in rule:
+    if _secret(path) or isinstance(value, dict | BaseModel) or ", not " in rule:
         return f"{source.place(path)}: {rule}"
     return f"{source.place(path)}: {rule}, not {str(value)[:_SHOWN]!r}"
+
+
+def _secret(path: tuple[str, ...]) -> bool:
+    return any(path[: len(secret)] == secret for secret in _SECRET)
 
 
 def _rule(details: ErrorDetails) -> str:

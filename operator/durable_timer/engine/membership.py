@@ -18,6 +18,7 @@ from durable_timer.engine.settings import EngineSettings
 from durable_timer.engine.waiting import Backoff, wait_event
 from durable_timer.errors import StoreError
 from durable_timer.models.ownership import Member, MemberReport
+from durable_timer.planning.beats import BeatWatch
 from durable_timer.stores.base import Store
 
 READ_GAP: Final = 2
@@ -48,8 +49,7 @@ class Membership:
         self._reported_at = float("-inf")
         self._counter = 0
         self._trusted_until = float("-inf")
-        self._seen: dict[str, tuple[int, float]] = {}
-        self._read_at = float("-inf")
+        self._others = BeatWatch(settings.dead_after, READ_GAP * settings.beat_interval)
         self._beat_at = float("-inf")
         self._nudged = asyncio.Event()
         self._decided = asyncio.Event()
@@ -95,7 +95,7 @@ class Membership:
     async def _join(self) -> None:
         self.incarnation = f"{self._rng.getrandbits(64):016x}"
         self._counter = 0
-        self._seen.clear()
+        self._others.restart()
         backoff = Backoff(self._rng)
         settings = self._settings
         while True:
@@ -138,7 +138,7 @@ class Membership:
         self._trusted_until = sent + self._settings.trust
         self.members = answer.members
         self.shards_token = answer.shards_token
-        self._observe(answer.members)
+        self._others.observe(answer.members, self._clock.monotonic(), self.incarnation)
         self._decided.set()
         self.answered.set()
 
@@ -150,18 +150,6 @@ class Membership:
         await self._join()
         self._nudged.set()
 
-    def _observe(self, members: tuple[Member, ...]) -> None:
-        now = self._clock.monotonic()
-        if now - self._read_at >= READ_GAP * self._settings.beat_interval:
-            self._seen.clear()
-        self._read_at = now
-        alive = {m.incarnation: m.beat for m in members if not m.dead and m.incarnation != self.incarnation}
-        seen = self._seen
-        self._seen = {
-            incarnation: seen[incarnation] if incarnation in seen and seen[incarnation][0] == beat else (beat, now)
-            for incarnation, beat in alive.items()
-        }
-
     async def _watch(self) -> None:
         """Until the next beat is due, declares each member dead whose silence reaches its limit meanwhile."""
         while True:
@@ -169,27 +157,26 @@ class Membership:
             due = self._beat_at + (NUDGE_SPACING if self._nudged.is_set() else self._settings.beat_interval)
             if now >= due:
                 return
-            limit = min((since for _, since in self._seen.values()), default=now) + self._settings.dead_after
-            if self._seen and now >= limit:
+            limit = self._others.limit()
+            if limit is not None and now >= limit:
                 await self._declare(now)
                 return
-            wake_at = min(due, limit) if self._seen else due
+            wake_at = due if limit is None else min(due, limit)
             if self._nudged.is_set():
                 await asyncio.sleep(wake_at - now)
             else:
                 await wait_event(self._nudged, wake_at - now)
 
     async def _declare(self, now: float) -> None:
-        silent = [(i, beat) for i, (beat, since) in self._seen.items() if now - since >= self._settings.dead_after]
-        for incarnation, beat in silent:
-            self._seen.pop(incarnation)
-            if self._clock.monotonic() - self._read_at >= READ_GAP * self._settings.beat_interval:
+        for silent in self._others.silent(now):
+            self._others.named(silent)
+            if not self._others.current(self._clock.monotonic()):
                 return
             try:
                 async with asyncio.timeout(self._settings.beat_timeout):
-                    dead = await self._store.declare_dead(incarnation, beat)
+                    dead = await self._store.declare_dead(silent.incarnation, silent.beat)
             except (StoreError, TimeoutError) as error:
-                log.warning("cannot declare a silent member dead", incarnation=incarnation, error=str(error))
+                log.warning("cannot declare a silent member dead", incarnation=silent.incarnation, error=str(error))
                 return
             if dead:
-                log.warning("a member is dead", incarnation=incarnation)
+                log.warning("a member is dead", incarnation=silent.incarnation)

@@ -1,8 +1,8 @@
-"""Brings the groups of manifests into a store."""
+"""Brings the groups of manifests into their stores."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from durable_timer.errors import GroupError, GroupIdConflict, ShardsMismatch
 from durable_timer.groups.documents import Problem
@@ -11,22 +11,32 @@ from durable_timer.models.group import Group, GroupRegistration, GroupState
 from durable_timer.stores.base import Store
 
 
-async def apply_groups(store: Store, manifests: Sequence[LoadedManifest], store_name: str) -> list[Group]:
-    """Registers each group, in the order given; what is as it was is left as it is, so that this can be repeated.
+async def apply_groups(stores: Mapping[str, Store], manifests: Sequence[LoadedManifest]) -> list[Group]:
+    """Registers each group in the store that it names; what is as it was is left as it is, so that this can be repeated.
 
     Groups registered from files before that are in none now stay as they are, and go on: only an explicit purge ends
     a group. A changed spec raises the group's generation by one.
 
     Raises:
-        ManifestError: A manifest names another store than `store_name`, before anything is written; or the store
-            refuses groups (another owner, another shard count, a purge under way) or an active one would change its
-            pool, while the others are registered. Each is named with file, line and field.
-        StoreUnavailable: The store did not answer; some groups may be registered.
+        ManifestError: A manifest names a store that is not in `stores`, before anything is written; or a store refuses
+            groups (another owner, another shard count, a purge under way) or an active one would change its pool,
+            while the others are registered. Each is named with file, line and field.
+        StoreUnavailable: A store did not answer; some groups may be registered.
     """
-    raise_problems(_elsewhere(manifests, store_name))
-    present = {group.group_id: group for group in (await store.groups(None))[0]}
+    raise_problems(_elsewhere(manifests, list(stores)))
     groups: list[Group] = []
     problems: list[Problem] = []
+    for name, store in stores.items():
+        own = [one for one in manifests if one.manifest.spec.store == name]
+        if own:
+            groups.extend(await _apply(store, own, problems))
+    raise_problems(problems)
+    return groups
+
+
+async def _apply(store: Store, manifests: Sequence[LoadedManifest], problems: list[Problem]) -> list[Group]:
+    present = {group.group_id: group for group in (await store.groups(None))[0]}
+    groups: list[Group] = []
     for one in manifests:
         row = present.get(one.manifest.group_id)
         if row is not None and _moves_pool(one, row):
@@ -36,16 +46,13 @@ async def apply_groups(store: Store, manifests: Sequence[LoadedManifest], store_
             groups.append(await store.register_group(_registration(one, row)))
         except GroupError as error:
             problems.append(_refused(one, error))
-    raise_problems(problems)
     return groups
 
 
-def _elsewhere(manifests: Sequence[LoadedManifest], store_name: str) -> list[Problem]:
-    return [
-        one.document.problem(("spec", "store"), f"must be {store_name!r}, the store that this process has")
-        for one in manifests
-        if one.manifest.spec.store != store_name
-    ]
+def _elsewhere(manifests: Sequence[LoadedManifest], names: Sequence[str]) -> list[Problem]:
+    known = " or ".join(map(repr, names))
+    rule = f"must be {known}, the {'store' if len(names) == 1 else 'stores'} that this process has"
+    return [one.document.problem(("spec", "store"), rule) for one in manifests if one.manifest.spec.store not in names]
 
 
 def _moves_pool(one: LoadedManifest, row: Group) -> bool:
