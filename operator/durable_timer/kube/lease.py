@@ -1,0 +1,205 @@
+"""Which of several processes leads: who renews a Lease.
+
+    follower ──free, or unchanged for its duration──▶ leader ──not renewed for `give_up`, or another's──▶ the process ends
+
+The Lease's times are for people. A follower judges by its own clock how long the Lease has not changed; a leader trusts
+itself for `give_up` after the *sending* of its last renewal that was answered, which is less than `duration`, by a clock
+that counts suspension. So a new leader begins only after the old one, frozen or cut off, has ceased to believe in itself.
+
+A Lease that somebody deletes is made again by its leader; a follower that finds none waits for `give_up` and some, the
+longest that a leader could still be one, before it makes its own. Only a holder's name that somebody else clears or
+writes can give two leaders, until the next renewal: what they write is fenced besides, by resource versions and by the
+term in the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+
+import structlog
+
+from durable_timer.clock import Clock
+from durable_timer.errors import KubeConflict, KubeError, KubeGone, LeaseLost
+from durable_timer.kube.client import LEASE, KubeClient
+from durable_timer.models.instants import format_instant
+
+DURATION: Final = 10.0
+"""Seconds after which a Lease that does not change is anyone's."""
+
+RENEW: Final = 2.0
+"""Seconds between two renewals, between two looks of a follower, and that one request may take."""
+
+GIVE_UP: Final = 6.0
+"""Seconds after the sending of its last answered renewal for which a leader is one."""
+
+AGAIN: Final = 8
+"""A renewal that failed, and a look at a Lease that was written meanwhile, is tried again after this part of `renew`."""
+
+MISSING_MARGIN: Final = 1.0
+"""Seconds beyond `give_up` for which a follower leaves a missing Lease to its leader."""
+
+_DURATION_MAX: Final = 3600
+
+log = structlog.get_logger(__name__)
+
+Body = Mapping[str, Any]
+
+
+class Election:
+    """One process's part in the election: `acquire`, then `hold` until it is cancelled or raises, then `release`.
+
+    `identity` is this process's own: another one, be it of the same pod, must not have it.
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        namespace: str,
+        name: str,
+        identity: str,
+        clock: Clock,
+        duration: float = DURATION,
+        renew: float = RENEW,
+        give_up: float = GIVE_UP,
+    ) -> None:
+        if not renew < give_up < duration:
+            raise ValueError(
+                f"renew ({renew}) must be less than give_up ({give_up}), and that than duration ({duration})"
+            )
+        self._client = client
+        self._namespace = namespace
+        self._name = name
+        self._identity = identity
+        self._clock = clock
+        self._duration = duration
+        self._renew = renew
+        self._give_up = give_up
+        self._lease: Body | None = None
+        """The Lease as it was last read or written."""
+        self._changed_at = float("-inf")
+        """Since when, by the own clock, it is as it is."""
+        self._sent_at = float("-inf")
+        """When the last renewal that was answered was sent."""
+        self._looked = False
+
+    def leading(self) -> bool:
+        """Whether this process leads now: its last answered renewal was sent less than `give_up` ago."""
+        return self._clock.monotonic() - self._sent_at < self._give_up
+
+    async def acquire(self) -> None:
+        """Returns when this process leads; until then it looks each `renew`, and when the Lease expires."""
+        complained = False
+        while True:
+            try:
+                async with asyncio.timeout(self._renew):
+                    if await self._try_to_lead():
+                        log.info("leading", lease=f"{self._namespace}/{self._name}", identity=self._identity)
+                        return
+            except KubeConflict:
+                await asyncio.sleep(self._renew / AGAIN)
+            except (KubeError, TimeoutError) as error:
+                if not complained:
+                    log.warning("cannot get the Lease, trying again", error=str(error) or "timeout")
+                complained = True
+                await asyncio.sleep(self._renew)
+            else:
+                complained = False
+                await asyncio.sleep(min(self._renew, self._wait()))
+
+    async def hold(self) -> None:
+        """Renews the Lease, and never returns.
+
+        Raises:
+            LeaseLost: It was not renewed for `give_up`, or another process holds it. `leading` says so already.
+        """
+        pause = 0.0
+        while True:
+            await asyncio.sleep(pause)
+            pause = self._renew if await self._renewed() else self._renew / AGAIN
+
+    async def release(self) -> None:
+        """Gives the Lease up, so that a follower leads at its next look. Never raises: at worst it expires."""
+        if not self.leading():
+            return
+        self._sent_at = float("-inf")
+        try:
+            async with asyncio.timeout(self._renew):
+                await self._write_mine(holder="")
+        except (KubeError, TimeoutError) as error:
+            log.warning("the Lease was not released, it will expire", error=str(error) or "timeout")
+
+    async def _try_to_lead(self) -> bool:
+        self._seen(await self._client.get(LEASE, self._namespace, self._name, self._renew))
+        if self._wait() > 0:
+            return False
+        sent = self._clock.monotonic()
+        await self._write(self._lease, self._identity)
+        self._sent_at = sent
+        return self.leading()
+
+    def _seen(self, lease: Body | None) -> None:
+        before = self._lease and self._lease["metadata"]["resourceVersion"]
+        if not self._looked or before != (lease and lease["metadata"]["resourceVersion"]):
+            self._changed_at = self._clock.monotonic()
+        self._looked = True
+        self._lease = lease
+
+    def _wait(self) -> float:
+        """Seconds until the Lease, if it stays as it is, may be taken."""
+        unchanged = self._clock.monotonic() - self._changed_at
+        if self._lease is None:
+            return self._give_up + MISSING_MARGIN - unchanged
+        spec = self._lease.get("spec") or {}
+        if spec.get("holderIdentity") in {None, "", self._identity}:
+            return 0.0
+        promised = min(spec.get("leaseDurationSeconds") or 0, _DURATION_MAX)
+        return max(self._duration, promised) - unchanged
+
+    async def _renewed(self) -> bool:
+        """Tries once. False: it is to be tried again. Raises: LeaseLost."""
+        left = self._give_up - (self._clock.monotonic() - self._sent_at)
+        if left <= 0:
+            raise self._lost(f"it was not renewed for {self._give_up:g} s")
+        sent = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(min(left, self._renew)):
+                await self._write_mine(holder=self._identity)
+        except LeaseLost:
+            raise
+        except (KubeError, TimeoutError) as error:
+            log.warning("the Lease was not renewed", error=str(error) or "timeout")
+            return False
+        self._sent_at = sent
+        return True
+
+    async def _write_mine(self, holder: str) -> None:
+        """Writes the Lease that this process holds, read anew where somebody else wrote or deleted it.
+
+        Raises: KubeError; LeaseLost, when another process holds it.
+        """
+        try:
+            await self._write(self._lease, holder)
+        except (KubeConflict, KubeGone):
+            lease = await self._client.get(LEASE, self._namespace, self._name, self._renew)
+            present = ((lease or {}).get("spec") or {}).get("holderIdentity")
+            if present not in {None, "", self._identity}:
+                raise self._lost(f"{present} holds it") from None
+            await self._write(lease, holder)
+
+    async def _write(self, lease: Body | None, holder: str) -> None:
+        now = format_instant(self._clock.now())
+        spec = dict((lease or {}).get("spec") or {})
+        if holder and spec.get("holderIdentity") != holder:
+            spec |= {"acquireTime": now, "leaseTransitions": (spec.get("leaseTransitions") or 0) + 1}
+        spec |= {"holderIdentity": holder, "renewTime": now, "leaseDurationSeconds": round(self._duration)}
+        if lease is None:
+            body: Body = {"metadata": {"name": self._name}, "spec": spec}
+            self._lease = await self._client.create(LEASE, self._namespace, body, self._renew)
+        else:
+            self._lease = await self._client.replace(LEASE, self._namespace, {**lease, "spec": spec}, self._renew)
+
+    def _lost(self, why: str) -> LeaseLost:
+        self._sent_at = float("-inf")
+        return LeaseLost(f"the Lease {self._namespace}/{self._name} is lost: {why}")
