@@ -21,6 +21,9 @@ JSON_MEDIA_TYPE: Final = "application/json"
 BYTES_MEDIA_TYPE: Final = "application/octet-stream"
 """What a payload of bytes without a content type is."""
 
+MEDIA_TYPE_MAX: Final = 255
+"""Characters of a media type."""
+
 _TIMER_ID: Final = re.compile(r"[A-Za-z0-9._~:@-]{1,255}", re.ASCII)
 _URL: Final = re.compile(
     r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?(?:[/?#][!-~]*)?", re.ASCII | re.IGNORECASE
@@ -33,17 +36,19 @@ _HEADER_VALUE: Final = re.compile(r"(?:[!-~](?:[ \t!-~]*[!-~])?)?", re.ASCII)
 _MEDIA_TYPE: Final = re.compile(
     r"([a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+)(?:[ \t]*;[ \t]*[!-~]+=(?:[!-~]+|\"[ !-~]*\"))*", re.ASCII | re.IGNORECASE
 )
-_MEDIA_TYPE_MAX: Final = 255
 _LABEL_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _SUBDOMAIN: Final = re.compile(
     r"(?=.{1,253}/)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*/", re.ASCII
 )
-_REFUSED_HEADERS: Final = frozenset({
+REFUSED_HEADERS: Final = frozenset({
     "connection", "content-length", "content-type", "expect", "host", "keep-alive", "proxy-authenticate",
     "proxy-authorization", "proxy-connection", "te", "traceparent", "tracestate", "trailer", "transfer-encoding",
     "upgrade",
 })  # fmt: skip
-_REFUSED_PREFIXES: Final = ("webhook-", "durable-timer-", "ce-")
+"""Headers that the service sets itself, or that belong to one connection."""
+
+REFUSED_PREFIXES: Final = ("webhook-", "durable-timer-", "ce-")
+"""How the names of the service's other headers begin."""
 
 
 def check_timer_id(timer_id: str) -> str:
@@ -120,7 +125,7 @@ def check_header_name(name: str) -> str:
     if len(name) > limits.HEADER_NAME_MAX or _TOKEN.fullmatch(name) is None:
         raise ValueError(f"must be a header name (RFC 9110) of at most {limits.HEADER_NAME_MAX} characters")
     lowered = name.lower()
-    if lowered in _REFUSED_HEADERS or lowered.startswith(_REFUSED_PREFIXES):
+    if lowered in REFUSED_HEADERS or lowered.startswith(REFUSED_PREFIXES):
         hint = "; use contentType" if lowered == "content-type" else ", it is the service's own"
         raise ValueError(f"must not be {lowered}{hint}")
     return name
@@ -173,10 +178,8 @@ def check_labels(labels: dict[str, str]) -> dict[str, str]:
 
 def check_media_type(media_type: str) -> str:
     """A media type, parameters allowed."""
-    if len(media_type) > _MEDIA_TYPE_MAX or _MEDIA_TYPE.fullmatch(media_type) is None:
-        raise ValueError(
-            f"must be a media type such as text/plain; charset=utf-8, at most {_MEDIA_TYPE_MAX} characters"
-        )
+    if len(media_type) > MEDIA_TYPE_MAX or _MEDIA_TYPE.fullmatch(media_type) is None:
+        raise ValueError(f"must be a media type such as text/plain; charset=utf-8, at most {MEDIA_TYPE_MAX} characters")
     return media_type
 
 

@@ -11,10 +11,14 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from durable_timer.models.cel import RULES, CelRule
 from durable_timer.models.limits import DELAY_MAX
 
 DURATION_PATTERN: Final = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"
 """What a duration looks like, as the Gateway API defines it."""
+
+DURATION_LENGTH_MAX: Final = 28
+"""Characters of the longest string of that shape."""
 
 _SHAPE: Final = re.compile(r"(?:[0-9]{1,5}(?:h|ms|m|s)){1,4}", re.ASCII)
 _PART: Final = re.compile(r"([0-9]{1,5})(h|ms|m|s)", re.ASCII)
@@ -88,7 +92,17 @@ class DurationBounds:
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         del schema, handler
-        return {"type": "string", "pattern": DURATION_PATTERN}
+        least, most = format_duration(self.least), format_duration(self.most)
+        rule = CelRule(
+            f"duration(self) >= duration('{least}') && duration(self) <= duration('{most}')",
+            f"must be from {least} to {most}",
+        )
+        return {
+            "type": "string",
+            "pattern": DURATION_PATTERN,
+            "maxLength": DURATION_LENGTH_MAX,
+            RULES: [rule.to_json()],
+        }
 
 
 Duration = Annotated[timedelta, DurationBounds()]

@@ -28,6 +28,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from durable_timer.models import limits
+from durable_timer.models.cel import CelRule, FieldRules, held, immutable, in_order, list_map
 from durable_timer.models.durations import DurationBounds, format_duration
 from durable_timer.models.timer import CallbackFormat, CallbackMethod
 
@@ -46,13 +47,21 @@ DNS_SUBDOMAIN_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z
 MULTIPLIER_PATTERN: Final = r"^[0-9]{1,2}(\.[0-9]{1,3})?$"
 """A multiplier as a decimal string."""
 
+MULTIPLIER_LENGTH_MAX: Final = 6
+"""Characters of the longest string of that shape."""
+
 _SERVER_FIELDS: Final = frozenset({
     "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
     "finalizers", "generateName", "managedFields", "ownerReferences", "selfLink",
 })  # fmt: skip
 """What an API server adds to metadata."""
 
+SUBDOMAIN_MAX: Final = 253
+"""Characters of the name of most Kubernetes objects."""
+
 DnsLabel = Annotated[str, StringConstraints(pattern=DNS_LABEL_PATTERN, min_length=1, max_length=limits.GROUP_ID_MAX)]
+ObjectName = Annotated[str, StringConstraints(pattern=DNS_SUBDOMAIN_PATTERN, min_length=1, max_length=SUBDOMAIN_MAX)]
+SecretKey = Annotated[str, StringConstraints(pattern="^[-._a-zA-Z0-9]+$", min_length=1, max_length=SUBDOMAIN_MAX)]
 
 
 def _multiplier(value: object, info: ValidationInfo) -> object:
@@ -84,7 +93,7 @@ def _no_retrieval(uri: str) -> Any:
     raise ValueError(f"a schema may refer to itself alone, not to {uri}")
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
     """Part of a manifest: camelCase outside, nothing unknown; a null field is an absent one, as in Kubernetes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
@@ -104,7 +113,7 @@ class DeletionPolicy(StrEnum):
     DELETE = "Delete"
 
 
-class RateLimit(_Part):
+class RateLimit(Part):
     """At most `requests` callbacks a `period`, over all executors."""
 
     requests: Annotated[StrictInt, Field(ge=limits.RATE_LIMIT_REQUESTS_MIN, le=limits.RATE_LIMIT_REQUESTS_MAX)] = Field(
@@ -115,23 +124,20 @@ class RateLimit(_Part):
     )
 
 
-class SigningSecretRef(_Part):
+class SigningSecretRef(Part):
     """One key of a Secret beside the group."""
 
-    name: Annotated[str, StringConstraints(pattern=DNS_SUBDOMAIN_PATTERN, max_length=253)] = Field(
-        description="The Secret's name."
-    )
-    key: Annotated[str, StringConstraints(pattern="^[-._a-zA-Z0-9]+$", max_length=253)] = Field(
-        description="The key within the Secret."
-    )
+    name: ObjectName = Field(description="The Secret's name.")
+    key: SecretKey = Field(description="The key within the Secret.")
 
 
-class SigningSpec(_Part):
+class SigningSpec(Part):
     """How callbacks are signed (Standard Webhooks)."""
 
     secret_refs: tuple[SigningSecretRef, ...] = Field(
         default=(),
         max_length=limits.SIGNING_SECRETS_MAX,
+        json_schema_extra=list_map("name", "key"),
         description="The Secrets that sign each callback: one, and a second one while secrets are exchanged.",
     )
 
@@ -142,7 +148,7 @@ class SigningSpec(_Part):
         return self
 
 
-class CallbackSpec(_Part):
+class CallbackSpec(Part):
     """How a group's callbacks are made."""
 
     timeout: Annotated[timedelta, DurationBounds(limits.CALLBACK_TIMEOUT_MIN, limits.CALLBACK_TIMEOUT_MAX)] = Field(
@@ -171,49 +177,73 @@ class CallbackSpec(_Part):
     )
 
 
-class RetryPolicySpec(_Part):
+MaxAttempts = Annotated[StrictInt, Field(ge=limits.MAX_ATTEMPTS_MIN, le=limits.MAX_ATTEMPTS_MAX)]
+MaxAttemptsDuration = Annotated[
+    timedelta, DurationBounds(limits.MAX_ATTEMPTS_DURATION_MIN, limits.MAX_ATTEMPTS_DURATION_MAX)
+]
+InitialInterval = Annotated[timedelta, DurationBounds(limits.INITIAL_INTERVAL_MIN, limits.INITIAL_INTERVAL_MAX)]
+MaxInterval = Annotated[timedelta, DurationBounds(limits.INITIAL_INTERVAL_MIN, limits.MAX_INTERVAL_MAX)]
+BackoffMultiplier = Annotated[
+    float,
+    BeforeValidator(_multiplier),
+    Field(ge=limits.BACKOFF_MULTIPLIER_MIN, le=limits.BACKOFF_MULTIPLIER_MAX),
+    PlainSerializer(repr, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": MULTIPLIER_PATTERN, "maxLength": MULTIPLIER_LENGTH_MAX}),
+    FieldRules(
+        (
+            CelRule(
+                f"double(self) >= {limits.BACKOFF_MULTIPLIER_MIN} && double(self) <= {limits.BACKOFF_MULTIPLIER_MAX}",
+                f'must be from "{limits.BACKOFF_MULTIPLIER_MIN}" to "{limits.BACKOFF_MULTIPLIER_MAX}"',
+            ),
+        )
+    ),
+]
+
+INTERVALS_IN_ORDER: Final = held(
+    in_order("initialInterval", "maxInterval", "duration(self.initialInterval)", "duration(self.maxInterval)")
+)
+"""What `check_intervals` holds, for an API server."""
+
+
+def check_intervals(initial: timedelta | None, longest: timedelta | None) -> None:
+    """Holds the two against each other where both are given; raises ValueError."""
+    if initial is not None and longest is not None and longest < initial:
+        raise ValueError(
+            f"maxInterval ({format_duration(longest)}) must be at least initialInterval ({format_duration(initial)})"
+        )
+
+
+class RetryPolicySpec(Part):
     """When a callback that did not succeed is tried again. A timer may override each field."""
 
-    max_attempts: Annotated[StrictInt, Field(ge=limits.MAX_ATTEMPTS_MIN, le=limits.MAX_ATTEMPTS_MAX)] = Field(
+    model_config = ConfigDict(json_schema_extra=INTERVALS_IN_ORDER)
+
+    max_attempts: MaxAttempts = Field(
         default=limits.MAX_ATTEMPTS_DEFAULT, description="Attempts of one occurrence, the first one included."
     )
-    max_attempts_duration: Annotated[
-        timedelta, DurationBounds(limits.MAX_ATTEMPTS_DURATION_MIN, limits.MAX_ATTEMPTS_DURATION_MAX)
-    ] = Field(
+    max_attempts_duration: MaxAttemptsDuration = Field(
         default=limits.MAX_ATTEMPTS_DURATION_DEFAULT,
         description="No attempt begins later than this after the first attempt of its occurrence.",
     )
-    initial_interval: Annotated[timedelta, DurationBounds(limits.INITIAL_INTERVAL_MIN, limits.INITIAL_INTERVAL_MAX)] = (
-        Field(
-            default=limits.INITIAL_INTERVAL_DEFAULT, description="The back-off after the first attempt, before jitter."
-        )
+    initial_interval: InitialInterval = Field(
+        default=limits.INITIAL_INTERVAL_DEFAULT, description="The back-off after the first attempt, before jitter."
     )
-    backoff_multiplier: Annotated[
-        float,
-        BeforeValidator(_multiplier),
-        Field(ge=limits.BACKOFF_MULTIPLIER_MIN, le=limits.BACKOFF_MULTIPLIER_MAX),
-        PlainSerializer(repr, return_type=str, when_used="json"),
-        WithJsonSchema({"type": "string", "pattern": MULTIPLIER_PATTERN}),
-    ] = Field(
+    backoff_multiplier: BackoffMultiplier = Field(
         default=limits.BACKOFF_MULTIPLIER_DEFAULT,
         description='By what the back-off grows with each attempt, as a decimal string such as "2.0".',
     )
-    max_interval: Annotated[timedelta, DurationBounds(limits.INITIAL_INTERVAL_MIN, limits.MAX_INTERVAL_MAX)] = Field(
+    max_interval: MaxInterval = Field(
         default=limits.MAX_INTERVAL_DEFAULT,
         description="The longest back-off, and the longest Retry-After that is honoured. At least initialInterval.",
     )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if self.max_interval < self.initial_interval:
-            raise ValueError(
-                f"maxInterval ({format_duration(self.max_interval)}) must be at least "
-                f"initialInterval ({format_duration(self.initial_interval)})"
-            )
+        check_intervals(self.initial_interval, self.max_interval)
         return self
 
 
-class PayloadSpec(_Part):
+class PayloadSpec(Part):
     """What payloads a group accepts."""
 
     max_bytes: Annotated[StrictInt, Field(ge=limits.PAYLOAD_MAX_BYTES_MIN, le=limits.PAYLOAD_MAX_BYTES_MAX)] = Field(
@@ -226,7 +256,7 @@ class PayloadSpec(_Part):
     )
 
 
-class RetentionSpec(_Part):
+class RetentionSpec(Part):
     """When finished timers go."""
 
     completed: Annotated[timedelta, DurationBounds(limits.RETENTION_COMPLETED_MIN, limits.RETENTION_MAX)] = Field(
@@ -239,7 +269,7 @@ class RetentionSpec(_Part):
     )
 
 
-class ObjectivesSpec(_Part):
+class ObjectivesSpec(Part):
     """What a group asks of the service; only reported on, nothing depends on it."""
 
     lateness: Annotated[timedelta, DurationBounds(limits.LATENESS_OBJECTIVE_MIN, limits.LATENESS_OBJECTIVE_MAX)] = (
@@ -250,8 +280,12 @@ class ObjectivesSpec(_Part):
     )
 
 
-class TimerGroupSpec(_Part):
+class TimerGroupSpec(Part):
     """What is declared of a group. `group_id`, `shards`, `store` and `executor_pool` never change."""
+
+    model_config = ConfigDict(
+        json_schema_extra=held(*map(immutable, ("groupId", "shards", "store", "executorPool"))),
+    )
 
     group_id: DnsLabel | None = Field(
         default=None, description="The group's id in REST and in the store. metadata.name by default. Immutable."
@@ -281,12 +315,10 @@ class TimerGroupSpec(_Part):
     )
 
 
-class ManifestMetadata(_Part):
+class ManifestMetadata(Part):
     """A manifest's metadata; what an API server adds to it is accepted and left out."""
 
-    name: Annotated[str, StringConstraints(pattern=DNS_SUBDOMAIN_PATTERN, min_length=1, max_length=253)] = Field(
-        description="The resource's name, and the group's id unless spec.groupId names another."
-    )
+    name: ObjectName = Field(description="The resource's name.")
     namespace: DnsLabel | None = Field(default=None, description="The namespace in Kubernetes; no meaning in a file.")
     labels: dict[str, str] | None = Field(default=None, description="Labels in Kubernetes; no meaning in a file.")
     annotations: dict[str, str] | None = Field(default=None, description="Annotations in Kubernetes.")
@@ -299,8 +331,18 @@ class ManifestMetadata(_Part):
         return value
 
 
-class TimerGroupManifest(_Part):
-    """A TimerGroup as a document: in a file, or as a custom resource."""
+class TimerGroupManifest(Part):
+    """A group of timers: where they are kept, who delivers them, and how."""
+
+    model_config = ConfigDict(
+        json_schema_extra=held(
+            CelRule(
+                "has(self.spec.groupId) || (size(self.metadata.name) <= "
+                f"{limits.GROUP_ID_MAX} && !self.metadata.name.contains('.'))",
+                f"metadata.name must be a DNS label of at most {limits.GROUP_ID_MAX} characters unless spec.groupId is set",
+            )
+        )
+    )
 
     api_version: Literal["durabletimer.dev/v1alpha1"] = Field(description="The resource's API group and version.")
     kind: Literal["TimerGroup"] = Field(description="The resource's kind.")

@@ -41,6 +41,12 @@ PAYLOAD_MAX_BYTES_MIN: Final = 1024
 PAYLOAD_MAX_BYTES_MAX: Final = 1024 * 1024
 """Greatest value of `payload.maxBytes`."""
 
+RESOURCE_PAYLOAD_MAX_BYTES: Final = 64 * 1024
+"""Largest payload of a timer that is declared as a resource, whatever its group allows."""
+
+RESOURCE_NAME_MAX: Final = 187
+"""Characters of a Timer resource's name: `k8s:`, a namespace, a colon and it make an id of 255 at most."""
+
 PAYLOAD_SCHEMA_MAX_BYTES: Final = 64 * 1024
 """Largest `payload.schema`, as compact JSON in UTF-8."""
 
