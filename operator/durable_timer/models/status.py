@@ -13,6 +13,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer, PlainValidator, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
+from durable_timer.models.cel import list_map
 from durable_timer.models.instants import format_instant, parse_instant
 
 
@@ -80,6 +81,7 @@ class ConditionType(_Explained):
         ),
     )
     PAUSED = "Paused", "TimerGroup: `spec.paused` is in effect: no callback begins."
+    SUSPENDED = "Suspended", "Timer: there only while True: it does not fire, because `spec.suspend` is true."
     LAST_RUN_SUCCEEDED = "LastRunSucceeded", "Timer: how its last ended occurrence ended. Absent until there is one."
 
 
@@ -146,9 +148,9 @@ class TimerReason(_Explained):
     GROUP_NOT_FOUND = "GroupNotFound", "No TimerGroup of that name in the namespace yet, or it is not registered yet."
     GROUP_NOT_READY = "GroupNotReady", "The group takes no writes: it is deleted or being purged."
     STORE_UNREACHABLE = "StoreUnreachable", "The group's store does not answer."
-    TIMER_ID_CONFLICT = "TimerIdConflict", "Another resource declares the row of this timer."
     RUNNING = "Running", "A callback is under way; the change is written when it has ended."
     NEVER_FIRES = "NeverFires", "The schedule has no occurrence inside `startAt` and `endAt`, or none left."
+    SUSPENDED = "Suspended", "`spec.suspend` is true."
     SUCCEEDED = "Succeeded", "The last occurrence was delivered."
     FAILED = "Failed", "The last occurrence failed; `status.lastError` says why."
     MISSED = "Missed", "The last occurrence could not start before its starting deadline, and was left out."
@@ -212,9 +214,13 @@ class TimerGroupStatus(_StatusPart):
         default=None, ge=0, description="The metadata.generation that this status is about."
     )
     group_id: str | None = Field(default=None, description="The group's id in REST and in the store.")
-    conditions: tuple[Condition, ...] = Field(default=(), description="The aspects of its state.")
+    conditions: tuple[Condition, ...] = Field(
+        default=(), json_schema_extra=list_map("type"), description="The aspects of its state."
+    )
     executors: tuple[ExecutorStatus, ...] = Field(
-        default=(), description="Which executor has claimed which shards, as the store says."
+        default=(),
+        json_schema_extra=list_map("name"),
+        description="Which executor has claimed which shards, as the store says.",
     )
     summary: GroupSummary | None = Field(default=None, description="Figures, as of some time ago.")
 
@@ -245,4 +251,6 @@ class TimerStatus(_StatusPart):
     last_redrive_request: str | None = Field(
         default=None, description="The last value of the annotation durabletimer.dev/redrive-requested-at acted on."
     )
-    conditions: tuple[Condition, ...] = Field(default=(), description="The aspects of its state.")
+    conditions: tuple[Condition, ...] = Field(
+        default=(), json_schema_extra=list_map("type"), description="The aspects of its state."
+    )
