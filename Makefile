@@ -87,6 +87,10 @@ format: $(STAMP) ## Format the code and mend what ruff can mend safely
 docs: $(STAMP) ## Write the generated pages of docs/ anew
 	@$(BIN)/python -m docs.generate
 
+.PHONY: crds
+crds: $(STAMP) ## Write the custom resource definitions anew from the models
+	@$(BIN)/python -m docs.crds
+
 .PHONY: lock
 lock: $(STAMP) ## Pin the newest versions that pyproject.toml allows in requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --only-binary :all: \
