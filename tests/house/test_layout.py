@@ -14,7 +14,9 @@ import durable_timer
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [
-    path for root in ("operator", "api_bridge", "tests", "bench", "faults") for path in (ROOT / root).rglob("*.py")
+    path
+    for root in ("operator", "api_bridge", "tests", "bench", "faults", "e2e")
+    for path in (ROOT / root).rglob("*.py")
 ]
 LONGEST_MODULE = 600
 

@@ -1,0 +1,148 @@
+"""The cluster that the tests run in, and the images that they need in it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from faults.disk import NotHere
+
+ROOT: Final = Path(__file__).parents[1]
+SCRIPTS: Final = ROOT.parent / "shared" / "cluster"
+BASE: Final = "registry.local/python:3.11"
+BUILT_WITHIN: Final = 600.0
+
+PRODUCT_FILES: Final = ("Dockerfile", "requirements-build.lock", "requirements-runtime.lock", "pyproject.toml", "README.md", "operator", "api_bridge")  # fmt: skip
+TOOL_FILES: Final = ("bench/__init__.py", "bench/wire.py", "e2e", "faults")
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """The service's image, and that of PostgreSQL, the receiver and the client."""
+
+    product: str
+    tools: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A cluster whose one node is this machine."""
+
+    kubeconfig: Path
+
+    @property
+    def helm(self) -> str:
+        """The program."""
+        own = self.kubeconfig.parents[1] / "bin" / "helm"
+        return str(own) if own.exists() else "helm"
+
+    @property
+    def api_server(self) -> int:
+        """The API server's process id."""
+        return int((self.kubeconfig.parent / "pids" / "apiserver").read_text())
+
+    def up(self) -> None:
+        """Starts what of it does not run, and returns when it is ready."""
+        subprocess.run([SCRIPTS / "up"], check=True, capture_output=True, timeout=BUILT_WITHIN)
+
+    def images(self) -> Images:
+        """The images of this tree, built where the node does not have them."""
+        product = _tag("durable-timer", PRODUCT_FILES)
+        tools = _tag("durable-timer-e2e", (*PRODUCT_FILES, *TOOL_FILES))
+        if not self._has(product):
+            _call("base-image")
+            _call("build-image", product, ROOT, "--layers", "--build-arg", f"BASE_IMAGE={BASE}")
+        if not self._has(tools):
+            with tempfile.TemporaryDirectory(prefix="durable-timer-e2e-") as folder:
+                _tool_context(Path(folder))
+                arguments = {"BASE_IMAGE": BASE, "PRODUCT_IMAGE": product}
+                _call("build-image", tools, folder, "--layers", *_build_arguments(arguments))
+        return Images(product, tools)
+
+    def _has(self, image: str) -> bool:
+        socket = self.kubeconfig.parent / "containerd.sock"
+        listed = subprocess.run(
+            ["ctr", "--address", socket, "--namespace", "k8s.io", "images", "list", "--quiet"],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return image in listed.stdout.split()
+
+
+@contextlib.contextmanager
+def cluster() -> Iterator[Cluster]:
+    """The cluster of `../shared/cluster`, ended afterwards if it did not run before.
+
+    Raises:
+        NotHere: there is none, or KUBECONFIG names another, whose nodes' processes are not this machine's.
+    """
+    if os.geteuid() != 0 or not (SCRIPTS / "up").exists():
+        raise NotHere(f"{SCRIPTS / 'up'} is not there, or this is not root")
+    given = os.environ.get("KUBECONFIG")
+    environment = {name: value for name, value in os.environ.items() if name != "KUBECONFIG"}
+    command = f". {SCRIPTS}/env.sh && echo $KUBECONFIG"
+    named = subprocess.run(["bash", "-c", command], check=True, capture_output=True, text=True, env=environment)
+    found = Cluster(Path(named.stdout.strip()))
+    if given and Path(given) != found.kubeconfig:
+        raise NotHere("KUBECONFIG names a cluster whose nodes' processes cannot be killed from here")
+    ran = found.kubeconfig.exists() and _runs(found)
+    found.up()
+    try:
+        yield found
+    finally:
+        if not ran:
+            _call("down")
+
+
+def _runs(one: Cluster) -> bool:
+    try:
+        os.kill(one.api_server, 0)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _call(script: str, *words: str | Path) -> None:
+    """Raises CalledProcessError, with what it wrote on the terminal."""
+    subprocess.run([SCRIPTS / script, *words], check=True, timeout=BUILT_WITHIN, stdout=subprocess.DEVNULL)
+
+
+def _build_arguments(arguments: Mapping[str, str]) -> list[str]:
+    return [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
+
+
+def _tag(name: str, parts: tuple[str, ...]) -> str:
+    """An image's name, with what it is made of as its tag."""
+    found = hashlib.sha256()
+    for file in sorted(file for part in parts for file in _files(ROOT / part)):
+        found.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes() + b"\0")
+    return f"registry.local/{name}:{found.hexdigest()[:12]}"
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_file():
+        yield path
+    else:
+        yield from (file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+
+
+def _tool_context(folder: Path) -> None:
+    """What `e2e/Dockerfile` needs: the tools' code, and the one line of the lock that names PostgreSQL."""
+    for part in TOOL_FILES:
+        for file in _files(ROOT / part):
+            copy = folder / "code" / file.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, copy)
+    shutil.copy(ROOT / "e2e" / "Dockerfile", folder)
+    lock = (ROOT / "requirements.lock").read_text()
+    _, name, rest = lock.partition("\npixeltable-pgserver==")
+    (folder / "postgresql.lock").write_text(name.lstrip() + rest.partition("\n    #")[0] + "\n")

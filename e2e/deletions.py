@@ -1,0 +1,139 @@
+"""Groups that are deleted and come again, and an installation that goes with all that is declared."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import orjson
+
+from e2e.kubectl import waited
+from e2e.stage import RELEASE, Stage, resource
+from faults.checks import PLANNED_WITHIN, Fault, Measured
+
+OTHER: Final = "other"
+ROWS: Final = 100_000
+BATCH: Final = 1000
+SOON: Final = 500
+"""Timers of the other group that fall due while it is deleted."""
+
+SOON_IN: Final = timedelta(seconds=3)
+FAR: Final = timedelta(days=30)
+GONE_WITHIN: Final = 60.0
+EMPTY_FOR: Final = 60.0
+"""Seconds that a group must have been empty for before it may come again with another number of shards."""
+
+AGAIN_WITHIN: Final = 120.0
+TIMERS: Final = 20
+ENDS_WITHIN: Final = 60.0
+
+_COUNT: Final = "SELECT count(*) FROM timers WHERE group_id = $1"
+
+
+def purged(stage: Stage) -> Fault:
+    """deletionPolicy Delete: the rows go, and a group of that name with another shard count waits until it may come."""
+    _other(stage, deletionPolicy="Delete")
+    begun = time.time()
+    stage.kubectl("delete", "timergroup", OTHER, "--wait=false")
+    gone = waited(lambda: not stage.kubectl("get", "timergroup", OTHER, "--ignore-not-found"), GONE_WITHIN)
+    if left := _rows(stage):
+        raise RuntimeError(f"{left} rows are left of a group that was deleted with them")
+    stage.kubectl.apply(resource("TimerGroup", OTHER, shards=8))
+    stage.wait_ready("timergroup", OTHER, AGAIN_WITHIN)
+    again = time.time() - begun
+    measured = (
+        Measured("the group gone with 100,000 rows", gone, GONE_WITHIN),
+        Measured("another of that name Ready", again, EMPTY_FOR + GONE_WITHIN),
+    )
+    return Fault(begun=begun, ended=begun, within=PLANNED_WITHIN, measured=measured)
+
+
+def kept(stage: Stage) -> Fault:
+    """deletionPolicy Retain: nothing of it fires until it is applied again; then what fell due meanwhile does."""
+    _other(stage)
+    before = _rows(stage)
+    begun = time.time()
+    stage.kubectl("delete", "timergroup", OTHER)
+    waited(lambda: _refused(stage), GONE_WITHIN)
+    refused = time.time() - begun
+    _create(stage, "none", 1, SOON_IN, expected=http.client.CONFLICT)
+    time.sleep(2 * SOON_IN.total_seconds())
+    if _fired(stage) or _rows(stage) != before:
+        raise RuntimeError(f"{_fired(stage)} timers of a deleted group fired, {_rows(stage)} of {before} are left")
+    stage.kubectl.apply(resource("TimerGroup", OTHER))
+    stage.wait_ready("timergroup", OTHER)
+    fired = waited(lambda: _fired(stage) == SOON, GONE_WITHIN)
+    measured = (
+        Measured("requests to it refused", refused, 30.0),
+        Measured("what was overdue fired, once it was Ready again,", fired, 5.0),
+    )
+    return Fault(begun=begun, ended=begun, within=PLANNED_WITHIN, measured=measured)
+
+
+def uninstalled(stage: Stage) -> Fault:
+    """helm uninstall and kubectl delete namespace with live groups and Timers; then all is installed again."""
+    _timers(stage)
+    begun = time.time()
+    stage.kubectl.helm("uninstall", RELEASE, "--wait", f"--timeout={2 * ENDS_WITHIN:g}s")
+    stage.kubectl("delete", "namespace", stage.kubectl.namespace, within=2 * ENDS_WITHIN)
+    ended = time.time() - begun
+    stage.install()
+    measured = (Measured("release and namespace gone", ended, ENDS_WITHIN),)
+    return Fault(begun=begun, ended=time.time(), measured=measured)
+
+
+def _timers(stage: Stage) -> None:
+    """Timers of both policies, declared and Ready."""
+    far = (datetime.now(UTC) + FAR).isoformat(timespec="seconds")
+    common = {"groupRef": {"name": "faults"}, "executeAt": far, "callbackUrl": f"{stage.receiver.targets.quick}/"}
+    for number in range(TIMERS):
+        policy = ("Delete", "Retain")[number % 2]
+        stage.kubectl.apply(resource("Timer", f"timer-{number}", **common, deletionPolicy=policy))
+    stage.kubectl("wait", "timers.durabletimer.dev", "--all", "--for=condition=Ready", "--timeout=60s")
+
+
+def _other(stage: Stage, **spec: object) -> None:
+    """Another group, with many timers far away and, where it is kept, some that are due soon."""
+    stage.kubectl.apply(resource("TimerGroup", OTHER, **spec))
+    stage.wait_ready("timergroup", OTHER)
+    for first in range(0, ROWS, BATCH):
+        _create(stage, f"far{first}", BATCH, FAR)
+    if not spec:
+        _create(stage, "soon", SOON, SOON_IN)
+
+
+def _create(stage: Stage, prefix: str, count: int, ahead: timedelta, expected: int = http.client.OK) -> None:
+    """Raises RuntimeError when the bridge answers otherwise."""
+    due = (datetime.now(UTC) + ahead).isoformat()
+    url = f"{stage.receiver.targets.quick}/"
+    timers = [{"id": f"{prefix}-{n}", "executeAt": due, "callbackUrl": url} for n in range(count)]
+    status, answer = _ask(stage, "POST", "timers:batch", {"timers": timers})
+    if status != expected:
+        raise RuntimeError(f"a batch of group {OTHER} was answered {status}: {str(answer)[:300]}")
+
+
+def _refused(stage: Stage) -> bool:
+    """Whether the bridge says that the group is deleted, both times of two that it is asked."""
+    body = {"id": "refused-1", "delay": "24h", "callbackUrl": f"{stage.receiver.targets.quick}/"}
+    return all(_ask(stage, "POST", "timers", body)[0] == http.client.CONFLICT for _ in range(2))
+
+
+def _ask(stage: Stage, method: str, path: str, body: object) -> tuple[int, Any]:
+    connection = http.client.HTTPConnection(stage.bridge_here, timeout=30)
+    with contextlib.closing(connection):
+        json = {"content-type": "application/json"}
+        connection.request(method, f"/api/v1/groups/{OTHER}/{path}", orjson.dumps(body), json)
+        answer = connection.getresponse()
+        return answer.status, orjson.loads(answer.read())
+
+
+def _rows(stage: Stage) -> int:
+    [row] = stage.ownership.fetch(_COUNT, OTHER)
+    return int(row["count"])
+
+
+def _fired(stage: Stage) -> int:
+    return sum(one.id.startswith("soon-") for one in stage.receiver.callbacks())
