@@ -19,10 +19,12 @@ from durable_timer_api.handlers.groups import Groups
 from durable_timer_api.handlers.listing import Listing
 from durable_timer_api.handlers.selecting import Selecting
 from durable_timer_api.handlers.service import Probe, Service
+from durable_timer_api.handlers.ui import Ui
 from durable_timer_api.middleware import build_middleware
 from durable_timer_api.routes import Handlers, operations
 from durable_timer_api.server import Around, ProblemRunner
 from durable_timer_api.settings import BridgeSettings
+from durable_timer_api.ui.status import Status
 
 AROUND: Final[web.AppKey[Around]] = web.AppKey("around")
 """What every request passes."""
@@ -46,6 +48,7 @@ def build_app(
     groups = GroupsCache(stores, settings, clock, metrics)
     service = Service(groups, settings, clock, metrics, liveness or {}, readiness or {})
     bodies = Bodies()
+    status = Status(groups, clock)
     handlers = Handlers(
         Creating(groups, bodies, metrics),
         Changing(groups, bodies),
@@ -53,6 +56,7 @@ def build_app(
         Selecting(groups, bodies),
         Groups(groups),
         service,
+        Ui(status),
     )
     names: dict[web.AbstractRoute, str] = {}
     app = web.Application()
@@ -67,6 +71,7 @@ def build_app(
     async def lifetime(_: web.Application) -> AsyncIterator[None]:
         await groups.start()
         yield
+        await status.close()
         await groups.close()
         bodies.close()
 

@@ -105,7 +105,7 @@ class GroupsCache:
             served = self._groups.get(group_id)
             if served is None:
                 raise Problem(Code.GROUP_NOT_FOUND, f'there is no group "{group_id}"')
-        if not self._is_fresh(served.door):
+        if not self.is_fresh_at(served.door):
             raise self._stale()
         return served
 
@@ -113,18 +113,23 @@ class GroupsCache:
         """All groups by id. Raises: Problem NOT_READY."""
         if not self.is_fresh():
             raise self._stale()
+        return self.known()
+
+    def known(self) -> list[ServedGroup]:
+        """All groups by id as they were read last, however long ago."""
         return [self._groups[group_id] for group_id in sorted(self._groups)]
 
     def is_fresh(self) -> bool:
         """Whether every store's groups were read lately."""
-        return all(self._is_fresh(door) for door in self.doors)
+        return all(self.is_fresh_at(door) for door in self.doors)
+
+    def is_fresh_at(self, door: StoreDoor) -> bool:
+        """Whether that store's groups were read lately."""
+        return door.read_at is not None and self._clock.monotonic() - door.read_at < self._stale_after
 
     def now(self, door: StoreDoor) -> datetime:
         """The store's time, as far as this process knows it."""
         return self._clock.now() + door.offset
-
-    def _is_fresh(self, door: StoreDoor) -> bool:
-        return door.read_at is not None and self._clock.monotonic() - door.read_at < self._stale_after
 
     def _stale(self) -> Problem:
         return Problem(Code.NOT_READY, f"groups were not read in the last {self._stale_after:g} s")

@@ -13,6 +13,7 @@ from durable_timer_api.handlers.groups import Groups
 from durable_timer_api.handlers.listing import Listing
 from durable_timer_api.handlers.selecting import Selecting
 from durable_timer_api.handlers.service import Service
+from durable_timer_api.handlers.ui import Ui
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -35,6 +36,7 @@ class Handlers(NamedTuple):
     selecting: Selecting
     groups: Groups
     service: Service
+    ui: Ui
 
 
 _GROUPS = "/api/v1/groups"
@@ -45,7 +47,7 @@ _TIMER = _TIMERS + "/{timerId}"
 
 def operations(handlers: Handlers) -> list[Operation]:
     """Every route there is."""
-    creating, changing, listing, selecting, groups, service = handlers
+    creating, changing, listing, selecting, groups, service, ui = handlers
     return [
         Operation("createTimer", "POST", _TIMERS, creating.one),
         Operation("listTimers", "GET", _TIMERS, listing.timers),
@@ -66,4 +68,9 @@ def operations(handlers: Handlers) -> list[Operation]:
         Operation("metrics", "GET", "/metrics", service.metrics),
         Operation("openapi", "GET", "/api.yaml", service.openapi),
         Operation("docs", "GET", "/docs", service.docs),
+        Operation("ui", "GET", "/ui", ui.file("page.html")),
+        Operation("uiApp", "GET", "/ui/app.js", ui.file("app.js")),
+        Operation("uiView", "GET", "/ui/view.js", ui.file("view.js")),
+        Operation("uiStyle", "GET", "/ui/style.css", ui.file("style.css")),
+        Operation("uiStatus", "GET", "/ui/status", ui.status),
     ]

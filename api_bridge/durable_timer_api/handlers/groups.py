@@ -87,12 +87,13 @@ async def _all_full(page: list[ServedGroup]) -> list[dict[str, object]]:
             counts = await served.door.store.counts(served.group.group_id)
         shards, members = pools[served.door.name, served.group.pool]
         own = [shard for shard in shards if shard.group_id == served.group.group_id]
-        return {**_basic(served), "counts": _counts(counts), "members": _members(own, members)}
+        return {**_basic(served), "counts": counts_json(counts), "members": _members(own, members)}
 
     return await asyncio.gather(*(full(served) for served in page))
 
 
-def _counts(counts: Counts) -> dict[str, object]:
+def counts_json(counts: Counts) -> dict[str, object]:
+    """Counts on the wire."""
     return {
         "pending": counts.pending,
         "due": counts.due,

@@ -1,0 +1,1 @@
+"""The status page `/ui`: what the stores say about groups, pools and members, for people."""
