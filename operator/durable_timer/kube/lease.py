@@ -6,10 +6,11 @@ The Lease's times are for people. A follower judges by its own clock how long th
 itself for `give_up` after the *sending* of its last renewal that was answered, which is less than `duration`, by a clock
 that counts suspension. So a new leader begins only after the old one, frozen or cut off, has ceased to believe in itself.
 
-A Lease that somebody deletes is made again by its leader; a follower that finds none waits for `give_up` and some, the
-longest that a leader could still be one, before it makes its own. Only a holder's name that somebody else clears or
-writes can give two leaders, until the next renewal: what they write is fenced besides, by resource versions and by the
-term in the store.
+A Lease that somebody deletes is made again by whoever sees it first: by its leader as its own, by a follower without a
+holder. One without a holder is its leader's again at the next renewal; a follower leaves it alone for `give_up` and some,
+the longest that a leader could still be one. One whose holder is empty was released, and is anyone's at once. So only who
+empties the holder by hand, or writes another, can make two leaders, until the next renewal; what they write is fenced
+besides, by resource versions and by the term in the store.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ GIVE_UP: Final = 6.0
 AGAIN: Final = 8
 """A renewal that failed, and a look at a Lease that was written meanwhile, is tried again after this part of `renew`."""
 
-MISSING_MARGIN: Final = 1.0
-"""Seconds beyond `give_up` for which a follower leaves a missing Lease to its leader."""
+UNHELD_MARGIN: Final = 1.0
+"""Seconds beyond `give_up` for which a follower leaves a Lease without a holder to its leader."""
 
 _DURATION_MAX: Final = 3600
 
@@ -82,7 +83,6 @@ class Election:
         """Since when, by the own clock, it is as it is."""
         self._sent_at = float("-inf")
         """When the last renewal that was answered was sent."""
-        self._looked = False
 
     def leading(self) -> bool:
         """Whether this process leads now: its last answered renewal was sent less than `give_up` ago."""
@@ -132,30 +132,31 @@ class Election:
 
     async def _try_to_lead(self) -> bool:
         self._seen(await self._client.get(LEASE, self._namespace, self._name, self._renew))
+        if self._lease is None:
+            self._seen(await self._write(None, None))
         if self._wait() > 0:
             return False
         sent = self._clock.monotonic()
-        await self._write(self._lease, self._identity)
+        self._lease = await self._write(self._lease, self._identity)
         self._sent_at = sent
         return self.leading()
 
     def _seen(self, lease: Body | None) -> None:
-        before = self._lease and self._lease["metadata"]["resourceVersion"]
-        if not self._looked or before != (lease and lease["metadata"]["resourceVersion"]):
+        if _version(lease) != _version(self._lease):
             self._changed_at = self._clock.monotonic()
-        self._looked = True
         self._lease = lease
 
     def _wait(self) -> float:
         """Seconds until the Lease, if it stays as it is, may be taken."""
-        unchanged = self._clock.monotonic() - self._changed_at
-        if self._lease is None:
-            return self._give_up + MISSING_MARGIN - unchanged
-        spec = self._lease.get("spec") or {}
-        if spec.get("holderIdentity") in {None, "", self._identity}:
-            return 0.0
-        promised = min(spec.get("leaseDurationSeconds") or 0, _DURATION_MAX)
-        return max(self._duration, promised) - unchanged
+        spec = _spec(self._lease)
+        match spec.get("holderIdentity"):
+            case None:
+                kept = self._give_up + UNHELD_MARGIN
+            case "" | self._identity:
+                return 0.0
+            case _:
+                kept = max(self._duration, min(spec.get("leaseDurationSeconds") or 0, _DURATION_MAX))
+        return kept - (self._clock.monotonic() - self._changed_at)
 
     async def _renewed(self) -> bool:
         """Tries once. False: it is to be tried again. Raises: LeaseLost."""
@@ -180,26 +181,35 @@ class Election:
         Raises: KubeError; LeaseLost, when another process holds it.
         """
         try:
-            await self._write(self._lease, holder)
+            self._lease = await self._write(self._lease, holder)
         except (KubeConflict, KubeGone):
             lease = await self._client.get(LEASE, self._namespace, self._name, self._renew)
-            present = ((lease or {}).get("spec") or {}).get("holderIdentity")
+            present = _spec(lease).get("holderIdentity")
             if present not in {None, "", self._identity}:
                 raise self._lost(f"{present} holds it") from None
-            await self._write(lease, holder)
+            self._lease = await self._write(lease, holder)
 
-    async def _write(self, lease: Body | None, holder: str) -> None:
+    async def _write(self, lease: Body | None, holder: str | None) -> Body:
+        """Writes the Lease over the one that was read (None: there was none), and answers it as written."""
         now = format_instant(self._clock.now())
-        spec = dict((lease or {}).get("spec") or {})
+        spec = _spec(lease)
         if holder and spec.get("holderIdentity") != holder:
             spec |= {"acquireTime": now, "leaseTransitions": (spec.get("leaseTransitions") or 0) + 1}
-        spec |= {"holderIdentity": holder, "renewTime": now, "leaseDurationSeconds": round(self._duration)}
+        if holder is not None:
+            spec |= {"holderIdentity": holder, "renewTime": now, "leaseDurationSeconds": round(self._duration)}
         if lease is None:
             body: Body = {"metadata": {"name": self._name}, "spec": spec}
-            self._lease = await self._client.create(LEASE, self._namespace, body, self._renew)
-        else:
-            self._lease = await self._client.replace(LEASE, self._namespace, {**lease, "spec": spec}, self._renew)
+            return await self._client.create(LEASE, self._namespace, body, self._renew)
+        return await self._client.replace(LEASE, self._namespace, {**lease, "spec": spec}, self._renew)
 
     def _lost(self, why: str) -> LeaseLost:
         self._sent_at = float("-inf")
         return LeaseLost(f"the Lease {self._namespace}/{self._name} is lost: {why}")
+
+
+def _version(lease: Body | None) -> str | None:
+    return None if lease is None else str(lease["metadata"]["resourceVersion"])
+
+
+def _spec(lease: Body | None) -> dict[str, Any]:
+    return dict((lease or {}).get("spec") or {})
