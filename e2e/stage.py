@@ -23,7 +23,7 @@ from faults.receiving import SLOW_SECONDS, Receiver
 
 RELEASE: Final = "timers"
 CHART: Final = ROOT / "charts" / "durable-timer"
-BRIDGE_PORT: Final = 8080
+BRIDGE_PORT: Final = 80
 READY_WITHIN: Final = 120.0
 GONE_WITHIN: Final = 120.0
 LITTLE: Final = {"requests": {"cpu": "10m", "memory": "64Mi"}}
