@@ -11,17 +11,16 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
-import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from faults.disk import NotHere, small_disk
 from faults.registry import SCENARIOS, Scenario
-from faults.report import PROCESSES, Results, figures, line
+from faults.report import PROCESSES, Results
 from faults.rig import faketime, rig
-from faults.scene import Pace, Played, play
+from faults.running import run_all
+from faults.scene import Pace, Played, Say, play
 from tests.support.postgres import EmbeddedPostgres, new_database
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
@@ -50,7 +49,7 @@ def main() -> None:
     order = [one.name for one in SCENARIOS]
     results = Results(arguments.docs / "faults", arguments.docs / "faults.md", PROCESSES, order)
     with server(None) as shared:
-        good = run_all(chosen(arguments.only), shared, results, arguments.keep)
+        good = run_all(chosen(arguments.only), lambda one, say: run(one, shared, Pace(), say, arguments.keep), results)
     print(f"\nwritten: {results.page}")
     sys.exit(0 if good else 1)
 
@@ -60,31 +59,7 @@ def chosen(only: Sequence[str]) -> list[Scenario]:
     return [one for one in SCENARIOS if not only or one.name in only]
 
 
-def run_all(scenarios: Sequence[Scenario], shared: EmbeddedPostgres, results: Results, keep: Path | None) -> bool:
-    """Each fault in turn; one that cannot be run does not keep the others from it. False when anything was wrong."""
-    good = True
-    for place, one in enumerate(scenarios, 1):
-        print(f"\n[{place}/{len(scenarios)}] {one.name}: {one.about}", flush=True)
-        try:
-            played = run(one, shared, Pace(), keep)
-        except NotHere as missing:
-            print(f"  skipped: {missing}")
-            results.skipped(one.name, one.about, str(missing))
-        except Exception:  # noqa: BLE001 - whatever went wrong, the others are wanted
-            good = False
-            traceback.print_exc()
-            continue
-        else:
-            good = good and not played.verdict.complaints
-            results.add(one.name, one.about, played)
-            print(f"  {line(figures(played))}")
-            for complaint in played.verdict.complaints[:20]:
-                print(f"  !! {complaint}")
-        results.write()
-    return good
-
-
-def run(scenario: Scenario, shared: EmbeddedPostgres, pace: Pace, keep: Path | None = None) -> Played:
+def run(scenario: Scenario, shared: EmbeddedPostgres, pace: Pace, say: Say, keep: Path | None = None) -> Played:
     """One fault, in a rig and on a database of its own; `keep` is a folder for the logs of its processes.
 
     Raises:
@@ -92,11 +67,6 @@ def run(scenario: Scenario, shared: EmbeddedPostgres, pace: Pace, keep: Path | N
     """
     if scenario.shape.own_clock and faketime() is None:
         raise NotHere("libfaketime is not installed")
-    begun = time.monotonic()
-
-    def say(what: str) -> None:
-        print(f"  {time.monotonic() - begun:5.1f} s  {what}", flush=True)
-
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="durable-timer-faults-")))
         if keep is not None:

@@ -27,6 +27,8 @@ SELECT m.name, count(*) FROM timer_shards s JOIN timer_members m ON m.incarnatio
 WHERE NOT m.dead AND s.group_id = $1 GROUP BY 1
 """
 
+_LIVING: Final = "SELECT incarnation FROM timer_members WHERE name = $1 AND NOT dead"
+
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
@@ -43,6 +45,10 @@ class Ownership:
     def draining(self) -> frozenset[str]:
         """The timers that former owners of shards have taken and not settled."""
         return frozenset(row["timer_id"] for row in self.fetch(_DRAINING))
+
+    def living(self, executor: str) -> set[str]:
+        """The incarnations under which that executor lives: one, unless it died unnoticed or starts."""
+        return {row["incarnation"] for row in self.fetch(_LIVING, executor)}
 
     def owned(self) -> dict[str, int]:
         """How many of the group's shards each living executor owns, by its name."""
