@@ -10,7 +10,10 @@ MINUTES ?= 30
 ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.complete
-TYPED := operator api_bridge tests $(wildcard bench docs faults)
+LOCKED := --constraint requirements.lock --universal --python-version 3.11 --only-binary :all: --generate-hashes --no-header --quiet
+IMAGE ?= durable-timer:dev
+BASE_IMAGE ?= python:3.13-slim
+TYPED := operator api_bridge tests $(wildcard bench docs faults e2e)
 
 ##@ Use it
 .PHONY: help
@@ -61,6 +64,18 @@ soak: $(STAMP) ## Run MINUTES=30 at 1,000 timers a second, kill -9 a process eac
 faults: $(STAMP) ## Kill, pause and cut off processes at 500 timers a second, and write docs/faults.md; ARGS="--only NAME"
 	@$(BIN)/python -m faults $(ARGS)
 
+.PHONY: e2e
+e2e: $(STAMP) ## Kill, roll and cut off pods in a real Kubernetes at 300 timers a second, the short form; ARGS="--only NAME"
+	@$(BIN)/python -m e2e --short $(ARGS)
+
+.PHONY: e2e-long
+e2e-long: $(STAMP) ## All faults of pods (about half an hour), for docs/faults.md
+	@$(BIN)/python -m e2e $(ARGS)
+
+.PHONY: image
+image: ## Build the image with docker as IMAGE=durable-timer:dev from BASE_IMAGE=python:3.13-slim
+	@docker build --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg REVISION=$$(git rev-parse HEAD) --tag $(IMAGE) .
+
 ##@ Keep it
 .PHONY: check
 check: lint typecheck arrows ## Run lint, typecheck and arrows
@@ -91,10 +106,17 @@ docs: $(STAMP) ## Write the generated pages of docs/ anew
 crds: $(STAMP) ## Write the custom resource definitions anew from the models
 	@$(BIN)/python -m docs.crds
 
+.PHONY: manifests
+manifests: crds ## Write what is made from the chart and for it anew: its definitions and words, manifests/ (needs Helm)
+	@$(BIN)/python -m docs.chart
+
 .PHONY: lock
-lock: $(STAMP) ## Pin the newest versions that pyproject.toml allows in requirements.lock
+lock: $(STAMP) ## Pin the newest versions that pyproject.toml allows in requirements.lock, and the image's from there
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --only-binary :all: \
 	  --generate-hashes --no-header --upgrade --quiet --output-file requirements.lock >/dev/null
+	@$(BIN)/uv pip compile pyproject.toml --extra kubernetes --extra otel --extra postgresql $(LOCKED) \
+	  --output-file requirements-runtime.lock >/dev/null
+	@echo hatchling | $(BIN)/uv pip compile - $(LOCKED) --output-file requirements-build.lock >/dev/null
 
 .PHONY: clean
 clean: ## Remove .venv and all caches

@@ -1,0 +1,235 @@
+{{- define "durable-timer.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "durable-timer.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
+{{- else if contains (include "durable-timer.name" .) .Release.Name }}
+{{- .Release.Name | trunc 40 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name (include "durable-timer.name" .) | trunc 40 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{/* A name for what is shared by the whole cluster or lies in another namespace: it tells releases apart. */}}
+{{- define "durable-timer.clustername" -}}
+{{- printf "%s-%s" .Release.Namespace (include "durable-timer.fullname" .) | trunc 50 | trimSuffix "-" }}
+{{- end }}
+
+{{/* Labels of every object. Input: dict root, component (may be empty). */}}
+{{- define "durable-timer.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+app.kubernetes.io/part-of: durable-timer
+{{ include "durable-timer.selector" . }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* What selects pods; never changes. Input: dict root, component, executors (a pool's key, or nothing). */}}
+{{- define "durable-timer.selector" -}}
+app.kubernetes.io/name: {{ include "durable-timer.name" .root }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{- with .component }}
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+{{- with .executors }}
+durabletimer.dev/executors: {{ . }}
+{{- end }}
+{{- end }}
+
+{{- define "durable-timer.image" -}}
+{{- with .Values.image -}}
+{{- if .digest -}}
+{{ .repository }}@{{ .digest }}
+{{- else -}}
+{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* The Secret and key that hold a store's URL, as YAML. Input: dict root, name. */}}
+{{- define "durable-timer.storeSecret" -}}
+{{- $store := index .root.Values.stores .name | default dict -}}
+{{- $own := printf "%s-store-%s" (include "durable-timer.fullname" .root) .name -}}
+{{- if and $store.secretName $store.url -}}
+{{- fail (printf "stores.%s: name either secretName or url" .name) -}}
+{{- else if $store.secretName -}}
+name: {{ $store.secretName }}
+key: {{ $store.secretKey | default "url" }}
+{{- else if or $store.url (and (eq .name "default") .root.Values.embedded.enabled) -}}
+name: {{ $own }}
+key: url
+{{- else -}}
+{{- fail (printf "stores.%s: name the Secret that holds the database's URL: --set stores.%s.secretName=NAME (or, to try it out, --set embedded.enabled=true)" .name .name) -}}
+{{- end -}}
+{{- end }}
+
+{{/* One store's URL as environment variables. Input: dict root, name (of the store), variable. */}}
+{{- define "durable-timer.storeEnv" -}}
+{{- $store := index .root.Values.stores .name | default dict -}}
+{{- $secret := include "durable-timer.storeSecret" . | fromYaml -}}
+{{- $tls := $store.tls | default dict -}}
+{{- if $tls.mode }}
+{{- $raw := printf "STORE_URL_%s" (.name | upper | replace "-" "_") }}
+- name: {{ $raw }}
+  valueFrom: {secretKeyRef: {name: {{ $secret.name }}, key: {{ $secret.key }}}}
+- name: {{ .variable }}
+  value: "$({{ $raw }})?sslmode={{ $tls.mode }}{{ if or $tls.caSecretName $tls.caConfigMapName }}&sslrootcert=/etc/durable-timer/stores/{{ .name }}/{{ $tls.caKey | default "ca.crt" }}{{ end }}"
+{{- else }}
+- name: {{ .variable }}
+  valueFrom: {secretKeyRef: {name: {{ $secret.name }}, key: {{ $secret.key }}}}
+{{- end }}
+{{- end }}
+
+{{/* All stores: the default one and the named ones. */}}
+{{- define "durable-timer.allStoresEnv" -}}
+{{- range $name := keys .Values.stores | sortAlpha }}
+{{- if eq $name "default" }}
+{{- include "durable-timer.storeEnv" (dict "root" $ "name" $name "variable" "DURABLE_TIMER_STORE") }}
+{{- else }}
+{{- include "durable-timer.storeEnv" (dict "root" $ "name" $name "variable" (printf "DURABLE_TIMER_STORES__%s" (upper $name))) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Volumes with the stores' authorities. Input: dict root, names. */}}
+{{- define "durable-timer.storeVolumes" -}}
+{{- range $name := .names }}
+{{- $tls := (index $.root.Values.stores $name | default dict).tls | default dict }}
+{{- if $tls.caSecretName }}
+- name: store-{{ $name }}
+  secret: {secretName: {{ $tls.caSecretName }}, items: [{key: {{ $tls.caKey | default "ca.crt" }}, path: {{ $tls.caKey | default "ca.crt" }}}]}
+{{- else if $tls.caConfigMapName }}
+- name: store-{{ $name }}
+  configMap: {name: {{ $tls.caConfigMapName }}, items: [{key: {{ $tls.caKey | default "ca.crt" }}, path: {{ $tls.caKey | default "ca.crt" }}}]}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "durable-timer.storeMounts" -}}
+{{- range $name := .names }}
+{{- $tls := (index $.root.Values.stores $name | default dict).tls | default dict }}
+{{- if or $tls.caSecretName $tls.caConfigMapName }}
+- {name: store-{{ $name }}, mountPath: /etc/durable-timer/stores/{{ $name }}, readOnly: true}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* A pool's values over those of all executors. Input: dict root, key. */}}
+{{- define "durable-timer.pool" -}}
+{{- $own := index .root.Values.executorPools .key | default dict -}}
+{{- $pool := mergeOverwrite (deepCopy .root.Values.executor) (deepCopy $own) -}}
+{{- if and $pool.autoscaling.hpa.enabled $pool.autoscaling.keda.enabled -}}
+{{- fail (printf "executorPools.%s: hpa and keda exclude each other" .key) -}}
+{{- end -}}
+{{- if not (hasKey .root.Values.stores ($pool.store | default "default")) -}}
+{{- fail (printf "executorPools.%s.store: there is no store %q" .key $pool.store) -}}
+{{- end -}}
+{{- toYaml $pool -}}
+{{- end }}
+
+{{/* A component's file of settings: those of all, then its own, then what the chart decides. Input: dict root, own, decided. */}}
+{{- define "durable-timer.settings" -}}
+{{- $all := mergeOverwrite (deepCopy .root.Values.settings) (deepCopy (.own | default dict)) -}}
+{{- range $name := list "listen" "store" "stores" "pool" "groups" "member_name" "member_host" "kubernetes" -}}
+{{- if hasKey $all $name -}}
+{{- fail (printf "settings.%s is decided by other values of this chart" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml (mergeOverwrite (dict "log" (dict "format" "json")) $all .decided) -}}
+{{- end }}
+
+{{- define "durable-timer.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "durable-timer.securityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* What all pods have. Input: dict root, values (the component's), lost (seconds). */}}
+{{- define "durable-timer.podCommon" -}}
+enableServiceLinks: false # a Service's variables would look like settings
+securityContext:
+  {{- include "durable-timer.podSecurityContext" .root | nindent 2 }}
+terminationGracePeriodSeconds: {{ .values.terminationGracePeriodSeconds }}
+{{- with .root.Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- with .values.priorityClassName | default (include "durable-timer.priorityClass" .root) }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+tolerations:
+  - {key: node.kubernetes.io/not-ready, operator: Exists, effect: NoExecute, tolerationSeconds: {{ .lost }}}
+  - {key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute, tolerationSeconds: {{ .lost }}}
+  {{- with .values.tolerations }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}
+
+{{- define "durable-timer.priorityClass" -}}
+{{- with .Values.priorityClass -}}
+{{- .name | default (ternary (include "durable-timer.clustername" $) "" .create) -}}
+{{- end -}}
+{{- end }}
+
+{{/* Input: dict spread, selector (YAML). */}}
+{{- define "durable-timer.topologySpread" -}}
+{{- $selector := .selector -}}
+{{- with .spread }}
+topologySpreadConstraints:
+  {{- range . }}
+  - {{ toYaml . | nindent 4 | trim }}
+    labelSelector:
+      matchLabels:
+        {{- $selector | nindent 8 }}
+    matchLabelKeys: [pod-template-hash]
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Probes. A start may wait for another pod's migration. Input: dict scheme, ready (seconds between looks). */}}
+{{- define "durable-timer.probes" -}}
+startupProbe:
+  httpGet: {path: /livez, port: http, scheme: {{ .scheme }}}
+  periodSeconds: 1
+  timeoutSeconds: 2
+  failureThreshold: 300
+livenessProbe:
+  httpGet: {path: /livez, port: http, scheme: {{ .scheme }}}
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 3
+readinessProbe:
+  httpGet: {path: /readyz, port: http, scheme: {{ .scheme }}}
+  periodSeconds: {{ .ready }}
+  timeoutSeconds: 2
+  failureThreshold: 2
+{{- end }}
+
+{{/* Down at most one pod a minute, after five minutes of calm; up at once. */}}
+{{- define "durable-timer.behavior" -}}
+scaleDown:
+  stabilizationWindowSeconds: 300
+  policies: [{type: Pods, value: 1, periodSeconds: 60}]
+scaleUp:
+  stabilizationWindowSeconds: 0
+  policies: [{type: Percent, value: 100, periodSeconds: 30}]
+{{- end }}
