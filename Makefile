@@ -118,6 +118,10 @@ crds: $(STAMP) ## Write the custom resource definitions anew from the models
 manifests: crds ## Write what is made from the chart and for it anew: its definitions and words, manifests/ (needs Helm)
 	@$(BIN)/python -m docs.chart
 
+.PHONY: screenshots
+screenshots: $(STAMP) ## Photograph the status page for the docs; needs Chromium
+	@$(BIN)/python -m docs.screenshots
+
 .PHONY: lock
 lock: $(STAMP) ## Pin the newest versions that pyproject.toml allows in requirements.lock, and the image's from there
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --only-binary :all: \

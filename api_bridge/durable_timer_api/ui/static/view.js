@@ -155,7 +155,8 @@ function renderPicked(group, look, colours) {
     make("div", { class: "columns" },
       make("div", {}, make("h3", {}, "Shards"), ...shardMap(group.map, colours)),
       make("div", {}, make("h3", {}, "Conditions"), make("ul", { class: "plain" }, ...conditions)),
-      make("div", {}, make("h3", {}, "Timers"), make("ul", { class: "plain" }, ...counts), make("h3", {}, "Settings"), make("dl", {}, ...facts))));
+      make("div", {}, make("h3", {}, "Timers"), make("ul", { class: "plain" }, ...counts)),
+      make("div", {}, make("h3", {}, "Settings"), make("dl", {}, ...facts))));
   section.setAttribute("aria-labelledby", "picked-title");
 }
 
