@@ -148,7 +148,7 @@ def schedule_from_json(text: str | None) -> Schedule | None:
 
 
 def manager_to_json(managed_by: ManagedBy | None) -> str | None:
-    """`{"uid", "generation", "runRequest", "redriveRequest"}`; None for a row that no resource declares."""
+    """`{"uid", "generation", "runRequest", "redriveRequest", "executeAt"}`; None for a row that no resource declares."""
     if managed_by is None:
         return None
     return _dump(
@@ -158,6 +158,7 @@ def manager_to_json(managed_by: ManagedBy | None) -> str | None:
                 "generation": managed_by.generation,
                 "runRequest": managed_by.run_request,
                 "redriveRequest": managed_by.redrive_request,
+                "executeAt": None if managed_by.execute_at is None else instant_to_micros(managed_by.execute_at),
             }
         )
     )
@@ -168,7 +169,14 @@ def manager_from_json(text: str | None) -> ManagedBy | None:
     if text is None:
         return None
     item = orjson.loads(text)
-    return ManagedBy(item["uid"], item["generation"], item.get("runRequest"), item.get("redriveRequest"))
+    execute_at = item.get("executeAt")
+    return ManagedBy(
+        item["uid"],
+        item["generation"],
+        item.get("runRequest"),
+        item.get("redriveRequest"),
+        None if execute_at is None else instant_from_micros(execute_at),
+    )
 
 
 def report_to_json(report: MemberReport) -> str:
