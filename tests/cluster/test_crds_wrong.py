@@ -272,27 +272,20 @@ def test_a_wrong_resource_is_refused_with_a_message(wrong: dict[str, Any], words
     assert words in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("first", "then", "words"),
-    [
-        pytest.param(group(first), group(then), words, id=name)
-        for name, (first, then, words) in {
-            "groupId changed": ({"groupId": "a"}, {"groupId": "b"}, "spec.groupId: Invalid value"),
-            "groupId added, though the same": ({}, {"groupId": "wrong"}, "spec.groupId: Invalid value"),
-            "groupId removed": ({"groupId": "wrong"}, {}, "spec.groupId: Invalid value"),
-            "shards changed": ({"shards": 4}, {"shards": 8}, "spec.shards: Invalid value"),
-            "shards removed": ({"shards": 4}, {}, "spec.shards: Invalid value"),
-            "shards added": ({}, {"shards": 17}, "spec.shards: Invalid value"),
-            "store changed": ({}, {"store": "other"}, "spec.store: Invalid value"),
-            "pool changed": ({"executorPool": "a"}, {}, "spec.executorPool: Invalid value"),
-        }.items()
-    ]
-    + [
-        pytest.param(
-            timer({}), timer({"groupRef": {"name": "invoices"}}), "spec.groupRef: Invalid value", id="groupRef changed"
-        )
-    ],
-)
+IMMUTABLE: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "groupId changed": (group({"groupId": "a"}), group({"groupId": "b"}), "spec.groupId: Invalid value"),
+    "groupId added, though the same": (group({}), group({"groupId": "wrong"}), "spec.groupId: Invalid value"),
+    "groupId removed": (group({"groupId": "wrong"}), group({}), "spec.groupId: Invalid value"),
+    "shards changed": (group({"shards": 4}), group({"shards": 8}), "spec.shards: Invalid value"),
+    "shards removed": (group({"shards": 4}), group({}), "spec.shards: Invalid value"),
+    "shards added": (group({}), group({"shards": 17}), "spec.shards: Invalid value"),
+    "store changed": (group({}), group({"store": "other"}), "spec.store: Invalid value"),
+    "pool removed": (group({"executorPool": "a"}), group({}), "spec.executorPool: Invalid value"),
+    "groupRef changed": (timer({}), timer({"groupRef": {"name": "other"}}), "spec.groupRef: Invalid value"),
+}
+
+
+@pytest.mark.parametrize(("first", "then", "words"), IMMUTABLE.values(), ids=IMMUTABLE)
 def test_what_never_changes_does_not_change(
     first: dict[str, Any], then: dict[str, Any], words: str, kubectl: Kubectl, namespace: str
 ) -> None:

@@ -1,10 +1,12 @@
 """The generated custom resource definitions."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from docs.crds import FOLDER, files
+from docs.crds import FOLDER, KINDS, Kind, files, root_schema
 
 
 @pytest.mark.parametrize(("path", "text"), [pytest.param(path, text, id=path.name) for path, text in files().items()])
@@ -14,3 +16,27 @@ def test_the_generated_definition_is_what_the_models_say(path: Path, text: str) 
 
 def test_nothing_else_is_in_the_folder() -> None:
     assert set(FOLDER.iterdir()) == set(files())
+
+
+def fields(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every field of a schema with its path, at all depths."""
+    for name, field in schema.get("properties", {}).items():
+        yield f"{path}.{name}", field
+        yield from fields(field, f"{path}.{name}")
+        yield from fields(field.get("items", {}), f"{path}.{name}[]")
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_each_field_says_what_it_is(kind: Kind) -> None:
+    found = dict(fields(root_schema(kind)))
+    assert len(found) > 40
+    assert [path for path, field in found.items() if not field.get("description") and path != ".metadata"] == []
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_what_a_rule_reads_is_bounded(kind: Kind) -> None:
+    for path, field in fields(root_schema(kind)["properties"]["spec"]):
+        bounded = "maxLength" in field or "enum" in field
+        assert field.get("type") != "string" or bounded, path
+        assert field.get("type") != "array" or {"maxItems", "x-kubernetes-list-type"} <= field.keys(), path
+        assert "additionalProperties" not in field or "maxProperties" in field, path
