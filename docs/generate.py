@@ -9,6 +9,7 @@ from docs.configuration import configuration_page
 from docs.decision_index import decisions_page
 from docs.limits import limits_page
 from docs.metrics import metrics_page
+from docs.reference import reference_page
 
 FOLDER: Final = Path(__file__).parent
 DECISIONS: Final = FOLDER / "decisions"
@@ -20,6 +21,7 @@ def pages() -> dict[Path, str]:
         FOLDER / "configuration.md": configuration_page(),
         FOLDER / "limits.md": limits_page(),
         FOLDER / "metrics.md": metrics_page(),
+        FOLDER / "reference.md": reference_page(),
         DECISIONS / "README.md": decisions_page(DECISIONS),
     }
 
