@@ -115,8 +115,8 @@ async def test_an_api_server_that_hangs_is_unavailable_when_the_time_is_over(
         proxy.answers.shut()
         began = time.monotonic()
         with pytest.raises(KubeUnavailable, match="did not answer"):
-            await client.get(SECRET, namespace, "absent", timeout=0.3)
-        assert time.monotonic() - began < 5
+            await client.get(SECRET, namespace, "absent", timeout=2.0)
+        assert time.monotonic() - began < 10
         proxy.answers.open()
         assert await client.get(SECRET, namespace, "absent") is None
 

@@ -32,6 +32,10 @@ from durable_timer.models.resource import GROUP, VERSION, ResourceKind
 TIMEOUT: Final = 10.0
 """Seconds that a call may take in all, unless its caller gives it less."""
 
+CONNECT_TIMEOUT: Final = 1.5
+"""Seconds that a connection may take, and its TLS: less than any call's timeout, whose cancellation would leave the socket
+of an unfinished handshake to the collector."""
+
 LIST_TIMEOUT: Final = 60.0
 """Seconds that all pages of a list may take together."""
 
@@ -103,6 +107,12 @@ class KubeClient:
         call = self._client.patch(target, name, dict(patch), namespace=namespace, patch_type=PatchType.MERGE)
         return dict(await _answer(call, TIMEOUT))
 
+    async def scale(self, kind: ApiKind, namespace: str, name: str, replicas: int) -> None:
+        """Says how many pods a workload is to have, and nothing else of it. Raises: KubeConflict, KubeGone."""
+        wanted = {"spec": {"replicas": replicas}}
+        call = self._client.patch(kind.Scale, name, wanted, namespace=namespace, patch_type=PatchType.MERGE)
+        await _answer(call, TIMEOUT)
+
 
 @asynccontextmanager
 async def open_client(kubeconfig: Path | None = None, service_account: Path | None = None) -> AsyncIterator[KubeClient]:
@@ -116,7 +126,8 @@ async def open_client(kubeconfig: Path | None = None, service_account: Path | No
     """
     try:
         config = _config(kubeconfig, service_account).get()
-        client = AsyncClient(config, timeout=httpx2.Timeout(TIMEOUT), trust_env=False, field_manager=MANAGER)
+        timeout = httpx2.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT)
+        client = AsyncClient(config, timeout=timeout, trust_env=False, field_manager=MANAGER)
     except (LightkubeConfigError, LookupError, OSError, ValueError, ssl.SSLError, MsgspecError) as error:
         raise ConfigError(
             f"no way to a Kubernetes API ({error}): run in a pod with a service account, or set KUBECONFIG"

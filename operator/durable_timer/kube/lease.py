@@ -161,7 +161,7 @@ class Election:
     async def _renewed(self) -> bool:
         """Tries once. False: it is to be tried again. Raises: LeaseLost."""
         left = self._give_up - (self._clock.monotonic() - self._sent_at)
-        if left <= 0:
+        if left < self._renew / AGAIN:
             raise self._lost(f"it was not renewed for {self._give_up:g} s")
         sent = self._clock.monotonic()
         try:
