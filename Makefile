@@ -76,14 +76,6 @@ e2e-long: $(STAMP) ## All faults of pods (about half an hour), for docs/faults.m
 image: ## Build the image with docker as IMAGE=durable-timer:dev from BASE_IMAGE=python:3.13-slim
 	@docker build --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg REVISION=$$(git rev-parse HEAD) --tag $(IMAGE) .
 
-.PHONY: e2e
-e2e: $(STAMP) ## Kill, roll and cut off pods in a real Kubernetes at 300 timers a second, the short form; ARGS="--only NAME"
-	@$(BIN)/python -m e2e --short $(ARGS)
-
-.PHONY: e2e-long
-e2e-long: $(STAMP) ## All faults of pods (about half an hour), for docs/faults.md
-	@$(BIN)/python -m e2e $(ARGS)
-
 ##@ Keep it
 .PHONY: check
 check: lint typecheck arrows ## Run lint, typecheck and arrows

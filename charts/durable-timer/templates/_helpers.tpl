@@ -29,6 +29,18 @@ app.kubernetes.io/part-of: durable-timer
 {{- end }}
 {{- end }}
 
+{{/* Labels of pods: nothing that changes with the chart alone, which would replace them. Input: as for labels, values. */}}
+{{- define "durable-timer.podLabels" -}}
+app.kubernetes.io/part-of: durable-timer
+{{ include "durable-timer.selector" . }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- with (.values | default dict).podLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
 {{/* What selects pods; never changes. Input: dict root, component, executors (a pool's key, or nothing). */}}
 {{- define "durable-timer.selector" -}}
 app.kubernetes.io/name: {{ include "durable-timer.name" .root }}
