@@ -1,0 +1,147 @@
+"""All pools: a planner for each, and what their states mean for each group."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from durable_timer.clock import Clock
+from durable_timer.models.group import Group, GroupState
+from durable_timer.models.status import GroupReason
+from durable_timer.planning.group_status import Lateness
+from durable_timer.planning.serving import Serving, serving
+from durable_timer.reconcile.assignment import Planner, Pool, PoolState
+
+HAND_OVER: Final = 5.0
+"""Seconds for which shards may be without their executor before that is news: a takeover is over by then."""
+
+LATENESS_LASTS: Final = 30.0
+"""Seconds for which lateness has to be above, or within, its objective before that is news."""
+
+LOOK_EVERY: Final = 1.0
+"""Seconds between two looks at what has become old enough to be news."""
+
+NewPlanner = Callable[[Pool, Callable[[PoolState], None]], Planner]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """How a group is served, as far as it is settled: what only passes by is left out."""
+
+    serving: Serving
+    unassigned: bool
+    new: bool
+    lateness: Lateness
+
+
+@dataclass(slots=True)
+class _Watched:
+    """One group of a pool, with the times since when something is as it is."""
+
+    serving: Serving
+    seen_at: float
+    unassigned: bool = True
+    new: bool = True
+    assigned_at: float = field(default=float("-inf"))
+    lateness: Lateness = field(default_factory=Lateness)
+    lately: GroupReason = GroupReason.NO_DATA
+    lately_since: float = field(default=float("-inf"))
+
+    def served(self) -> Served:
+        return Served(replace(self.serving, lateness=None), self.unassigned, self.new, self.lateness)
+
+
+class Pools:
+    """Plans all pools that groups name; `of` says how a group is served. `changed` is told the group's store and id."""
+
+    def __init__(
+        self,
+        new_planner: NewPlanner,
+        objective: Callable[[str, str], float | None],
+        changed: Callable[[str, str], None],
+        clock: Clock,
+    ) -> None:
+        self._new_planner = new_planner
+        self._objective = objective
+        self._changed = changed
+        self._clock = clock
+        self._wanted: set[Pool] = set()
+        self._new = asyncio.Event()
+        self._groups: dict[Pool, dict[str, _Watched]] = {}
+
+    def of(self, pool: Pool, group_id: str) -> Served | None:
+        """None until the planner has read the group's shards."""
+        watched = self._groups.get(pool, {}).get(group_id)
+        return watched.served() if watched is not None else None
+
+    def group_changed(self, store_name: str, group: Group) -> None:
+        """Plans the pool of a group from now on."""
+        pool = Pool(store_name, group.pool)
+        if pool not in self._wanted and group.state is GroupState.ACTIVE:
+            self._wanted.add(pool)
+            self._new.set()
+
+    async def run(self) -> None:
+        """Plans until cancelled."""
+        begun: set[Pool] = set()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._look_forever())
+            while True:
+                self._new.clear()
+                for pool in self._wanted - begun:
+                    planner = self._new_planner(pool, self.took)
+                    group.create_task(planner.run(), name=f"planner of {pool.store_name}/{pool.name}")
+                    begun.add(pool)
+                await self._new.wait()
+
+    def took(self, state: PoolState) -> None:
+        """Takes in a pool's new state, and tells of the groups that it changes."""
+        found = serving(state.members, state.shards)
+        known = self._groups.setdefault(state.pool, {})
+        for group_id in known.keys() - found.keys():
+            del known[group_id]
+            self._changed(state.pool.store_name, group_id)
+        for group_id, now in found.items():
+            watched = known.get(group_id)
+            if watched is None:
+                known[group_id] = watched = _Watched(now, self._clock.monotonic())
+                self._settle(state.pool, group_id, watched)
+                self._changed(state.pool.store_name, group_id)
+                continue
+            before = watched.served()
+            watched.serving = now
+            self._settle(state.pool, group_id, watched)
+            if watched.served() != before:
+                self._changed(state.pool.store_name, group_id)
+
+    async def _look_forever(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            for pool, groups in self._groups.items():
+                for group_id, watched in groups.items():
+                    before = watched.served()
+                    self._settle(pool, group_id, watched)
+                    if watched.served() != before:
+                        self._changed(pool.store_name, group_id)
+
+    def _settle(self, pool: Pool, group_id: str, watched: _Watched) -> None:
+        now = self._clock.monotonic()
+        if watched.serving.assigned:
+            watched.assigned_at, watched.unassigned = now, False
+        elif now - watched.assigned_at >= HAND_OVER:
+            watched.unassigned = True
+        watched.new = watched.new and watched.unassigned and now - watched.seen_at < HAND_OVER
+        p99 = watched.serving.lateness
+        objective = self._objective(pool.store_name, group_id)
+        if p99 is None or objective is None:
+            reason = GroupReason.NO_DATA
+        elif p99 <= objective:
+            reason = GroupReason.LATENESS_WITHIN_OBJECTIVE
+        else:
+            reason = GroupReason.LATENESS_ABOVE_OBJECTIVE
+        if reason is not watched.lately:
+            watched.lately, watched.lately_since = reason, now
+        if reason is not watched.lateness.reason and now - watched.lately_since >= LATENESS_LASTS:
+            watched.lateness = Lateness(reason, p99)
