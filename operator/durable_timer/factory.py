@@ -33,6 +33,7 @@ from durable_timer.tracing import ContextTracer
 from durable_timer_api.app import build_app
 from durable_timer_api.handlers.service import Probe
 from durable_timer_api.settings import BridgeSettings
+from durable_timer_api.tls import TlsFiles
 
 if TYPE_CHECKING:
     from durable_timer.tracing.spans import SpanTracer
@@ -188,7 +189,9 @@ class Factory:
     def bridge_settings(self) -> BridgeSettings:
         """The numbers of what listens."""
         http = self._settings.http
-        return BridgeSettings(request_timeout=http.request_timeout, keep_alive=http.keep_alive)
+        certificate, key = http.tls_certificate, http.tls_key
+        tls = TlsFiles(certificate, key) if certificate is not None and key is not None else None
+        return BridgeSettings(request_timeout=http.request_timeout, keep_alive=http.keep_alive, tls=tls)
 
     def health(self, executor: Executor) -> web.Application:
         """What an executor without a bridge serves."""

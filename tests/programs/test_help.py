@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from durable_timer import __version__
 from durable_timer.cli import cli
 
-PROGRAMS = ("standalone", "bridge", "executor")
+PROGRAMS = ("standalone", "bridge", "executor", "operator")
 
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -27,7 +27,7 @@ def text(*path: str) -> str:
 
 def test_the_commands_are_those_that_are_promised() -> None:
     assert set(commands(cli)) == {
-        ("standalone",), ("bridge",), ("executor",), ("migrate",),
+        ("standalone",), ("bridge",), ("executor",), ("operator",), ("migrate",),
         ("groups",), ("groups", "apply"), ("groups", "list"), ("groups", "purge"), ("groups", "transfer"),
         ("config",), ("config", "show"), ("config", "validate"),
     }  # fmt: skip

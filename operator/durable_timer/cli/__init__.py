@@ -13,6 +13,7 @@ from durable_timer.cli.exits import ExitCode
 from durable_timer.cli.groups import groups
 from durable_timer.cli.programs import bridge, executor, migrate, operator, standalone
 from durable_timer.cli.texts import TaughtGroup
+from durable_timer.cli.uninstall import uninstall
 from durable_timer.errors import ConfigError, DurableTimerError, GroupError, LeaseLost, ManifestError, StoreError
 from durable_timer.logs import masked
 
@@ -42,7 +43,7 @@ def cli() -> None:
     """
 
 
-for command in (standalone, bridge, executor, operator, migrate, groups, config):
+for command in (standalone, bridge, executor, operator, migrate, groups, uninstall, config):
     cli.add_command(command)
 
 
