@@ -97,6 +97,7 @@ class Executor:
             self._settler, metrics,
         )  # fmt: skip
         self._upkeep = Upkeep(store, clock, settings, self._book, self._agenda, self._taking, self._ownership, metrics)
+        metrics.observe_loops(self._loop_ages)
 
     async def run(self) -> None:
         """Works until `stop`; then hands its shards over, finishes the requests that have begun, and leaves.
@@ -121,15 +122,24 @@ class Executor:
 
     def healthy(self) -> bool:
         """Whether all loops turn."""
-        limit = self._clock.monotonic() - TURN_LIMIT
-        loops = (
-            self._membership, self._ownership, self._taking, self._settler, self._delivering, self._upkeep,
-        )  # fmt: skip
-        return all(loop.turned_at > limit for loop in loops)
+        return all(age < TURN_LIMIT for age in self._loop_ages().values())
 
     def ready(self) -> bool:
         """Whether this member's last beat was answered lately."""
         return self._membership.trusted() and not self._stopping.is_set()
+
+    def _loop_ages(self) -> dict[str, float]:
+        """Seconds since each loop turned."""
+        now = self._clock.monotonic()
+        turned_at = {
+            "membership": self._membership.turned_at,
+            "ownership": self._ownership.turned_at,
+            "take": self._taking.turned_at,
+            "settle": self._settler.turned_at,
+            "delivery": self._delivering.turned_at,
+            "groups": self._upkeep.turned_at,
+        }
+        return {name: now - at for name, at in turned_at.items()}
 
     def _loops(self) -> dict[str, Coroutine[None, None, None]]:
         loops = {

@@ -266,5 +266,12 @@ class Ownership:
         for runtime in self._book.groups.values():
             if runtime.group.state is GroupState.ACTIVE:
                 self._metrics.claims(runtime.group_id, runtime.owned)
+                self._metrics.declared(
+                    runtime.group_id,
+                    shards=runtime.group.shards,
+                    objective=runtime.spec.objectives.lateness.total_seconds(),
+                    paused=runtime.spec.paused,
+                    secrets_missing=len(runtime.keys) != len(runtime.signing),
+                )
             elif not runtime.held:
                 self._metrics.forget_group(runtime.group_id)
