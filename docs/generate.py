@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from docs.configuration import configuration_page
+from docs.dashboard import dashboard
 from docs.decision_index import decisions_page
 from docs.limits import limits_page
 from docs.metrics import metrics_page
@@ -13,6 +14,7 @@ from docs.reference import reference_page
 
 FOLDER: Final = Path(__file__).parent
 DECISIONS: Final = FOLDER / "decisions"
+CHART: Final = FOLDER.parent / "charts" / "durable-timer"
 
 
 def pages() -> dict[Path, str]:
@@ -23,6 +25,7 @@ def pages() -> dict[Path, str]:
         FOLDER / "metrics.md": metrics_page(),
         FOLDER / "reference.md": reference_page(),
         DECISIONS / "README.md": decisions_page(DECISIONS),
+        CHART / "dashboards" / "durable-timer.json": dashboard(),
     }
 
 
