@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
+import signal
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -39,6 +41,9 @@ NAMESPACE: Final = "default"
 
 ASK_AGAIN: Final = 2.0
 """Seconds between two looks for the custom resource definitions."""
+
+END_WITHIN: Final = 5.0
+"""Seconds that kopf and the core have to end in after one of them failed, or the Lease was lost."""
 
 log = structlog.get_logger(__name__)
 
@@ -91,14 +96,14 @@ class Operator:
         return not self._working or self._core.healthy()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`. Raises: LeaseLost."""
+        """Until `stop`. Raises: LeaseLost; whatever made kopf or the core end."""
         if not await _unless(stop, self._election.acquire()):
             return
         self._working = True
         async with asyncio.TaskGroup() as group:
-            held = group.create_task(self._election.hold(), name="lease")
-            working = group.create_task(self._core.run(), name="core")
-            watching = group.create_task(self._watch(), name="watch")
+            held = group.create_task(_all_or_nothing(self._election.hold()), name="lease")
+            working = group.create_task(_all_or_nothing(self._core.run()), name="core")
+            watching = group.create_task(_all_or_nothing(self._watch()), name="watch")
             await stop.wait()
             log.info("stopping: the Lease is handed over")
             held.cancel()
@@ -125,6 +130,16 @@ class Operator:
                         log.warning("cannot watch yet, asking again", error=why)
                     complained = True
                     await asyncio.sleep(ASK_AGAIN)
+
+
+async def _all_or_nothing(part: Coroutine[None, None, None]) -> None:
+    """Runs a part of what a leader does; when it fails the process ends, whatever holds the other parts up."""
+    try:
+        await part
+    except Exception as error:
+        log.error("no longer at work, the process ends", error=str(error) or type(error).__name__)  # noqa: TRY400 - raised
+        asyncio.get_running_loop().call_later(END_WITHIN, os.kill, os.getpid(), signal.SIGKILL)
+        raise
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[None, None, None]) -> bool:
