@@ -18,6 +18,15 @@ _LOOK_UNTIL: Final = timedelta(minutes=1)
 """A row that is due for longer than this (of a paused group, say) is left to the comparison of all rows."""
 
 
+_PASSING: Final = frozenset({
+    TimerReason.GROUP_NOT_FOUND,
+    TimerReason.GROUP_NOT_READY,
+    TimerReason.PROGRESSING,
+    TimerReason.RUNNING,
+    TimerReason.STORE_UNREACHABLE,
+})  # fmt: skip
+
+
 def timer_status(now: Situation, verdict: Ready | Waiting | Stalled, at: datetime) -> TimerStatus:
     """The whole status; what is not known now (without a row, without a group) stays as it was.
 
@@ -69,13 +78,12 @@ def timer_news(before: Sequence[Condition], current: Sequence[Condition]) -> lis
     A Timer that is declared at its first look is no news, nor one that waits: there may be ten thousand.
     """
     known = {condition.type for condition in before}
-    told = [ConditionType.STALLED]
-    if ConditionType.STALLED in known:
-        told.append(ConditionType.READY)
-    quiet = [TimerReason.PROGRESSING, TimerReason.RUNNING]
+    quiet = set(_PASSING)
+    if ConditionType.STALLED not in known:
+        quiet.add(TimerReason.DECLARED)
     if ConditionType.LAST_RUN_SUCCEEDED not in known:
-        quiet.append(TimerReason.SUCCEEDED)
-    return news(before, current, [*told, ConditionType.LAST_RUN_SUCCEEDED], quiet)
+        quiet.add(TimerReason.SUCCEEDED)
+    return news(before, current, (ConditionType.READY, ConditionType.LAST_RUN_SUCCEEDED), quiet)
 
 
 def _of_row(row: Timer, before: TimerStatus, uid: str) -> TimerStatus:

@@ -86,6 +86,8 @@ class TimerReconciler:
                 self._forget(resource.key)
             return None
         group = self.group_of(resource)
+        if group is None and is_declared(_status_of(resource), resource.generation):
+            return UNREACHABLE_PAUSE  # a group's row never goes: its store was not read yet
         try:
             resource, situation, verdict = await self._declare(resource, group)
         except StoreUnavailable as error:
