@@ -149,6 +149,7 @@ class Executor:
             "take": self._taking.run(),
             "delivery": self._delivering.run(),
             "groups": self._upkeep.read_groups(),
+            "keys": self._upkeep.read_keys(),
             "give-back": self._upkeep.give_back_forever(),
             "purge": self._upkeep.purge_forever(),
             "backlog": self._upkeep.count_forever(),

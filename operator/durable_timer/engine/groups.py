@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,9 @@ FULL_READ_EVERY: Final = 30.0
 
 FRESH_FOR: Final = 2.5
 """Seconds after the beginning of a read for which what it said counts."""
+
+KEY_READERS: Final = 16
+"""Groups whose signing keys are waited for at once."""
 
 PAYLOADS_HELD: Final = 256 * 1024 * 1024
 """Bytes that the payloads of one group's held timers may take, were each as large as the group allows."""
@@ -157,6 +161,8 @@ class GroupBook:
         self._read_all_at = float("-inf")
         self._read_at = float("-inf")
         self.groups: dict[str, GroupRuntime] = {}
+        self.keys_missing = asyncio.Event()
+        """A group came in, or changed, whose keys are to be read."""
 
     def get(self, group_id: str) -> GroupRuntime | None:
         return self.groups.get(group_id)
@@ -183,17 +189,26 @@ class GroupBook:
             else:
                 runtime.become(group)
             self._on_change(runtime)
-        await self._read_keys()
+            if len(runtime.keys) != len(runtime.signing):
+                self.keys_missing.set()
 
-    async def _read_keys(self) -> None:
-        for runtime in self.groups.values():
-            if not runtime.signing:
-                continue
-            values = [await self._secrets.read(runtime.namespace, ref.name, ref.key) for ref in runtime.signing]
-            keys = tuple(signing_key(value) for value in values if value is not None)
-            if len(keys) == len(values) and keys != runtime.keys:
-                runtime.keys = keys
-                self._on_change(runtime)
+    async def read_keys(self) -> None:
+        """Reads all groups' signing keys, some side by side: one that is slow to come keeps few others waiting."""
+        self.keys_missing.clear()
+        signed = iter([runtime for runtime in self.groups.values() if runtime.signing])
+        await asyncio.gather(*(self._read_keys_of(signed) for _ in range(KEY_READERS)))
+
+    async def _read_keys_of(self, groups: Iterator[GroupRuntime]) -> None:
+        for runtime in groups:
+            await self._read_key(runtime)
+
+    async def _read_key(self, runtime: GroupRuntime) -> None:
+        signing = runtime.signing
+        values = [await self._secrets.read(runtime.namespace, ref.name, ref.key) for ref in signing]
+        keys = tuple(signing_key(value) for value in values if value is not None)
+        if runtime.signing == signing and len(keys) == len(values) and keys != runtime.keys:
+            runtime.keys = keys
+            self._on_change(runtime)
 
     def unreadable_secrets(self) -> tuple[str, ...]:
         """Ids of active groups that wait for a Secret which was never read."""
