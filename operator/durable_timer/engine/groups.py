@@ -52,7 +52,7 @@ class GroupRuntime:
 
     __slots__ = (
         "_tokens", "callback_timeout", "group", "group_id", "held", "held_until", "keys", "lateness", "owned", "policy",
-        "shards", "signing", "spaced_until", "starved", "under_way",
+        "secrets_from", "shards", "signing", "spaced_until", "starved", "under_way",
     )  # fmt: skip
 
     def __init__(self, group: Group) -> None:
@@ -67,6 +67,8 @@ class GroupRuntime:
         """Monotonic second from which its overdue timers may be taken beside others'."""
         self.keys: tuple[bytes, ...] = ()
         self.signing: tuple[SigningSecretRef, ...] = ()
+        self.secrets_from: str | None = None
+        """The namespace of the Secrets that `keys` are from."""
         self.lateness = LatenessWindow()
         self._tokens: Tokens | None = None
         self.become(group)
@@ -79,9 +81,9 @@ class GroupRuntime:
         self.policy: FullRetryPolicy = effective_policy(spec.retry_policy, None)
         self.callback_timeout = spec.callback.timeout.total_seconds()
         signing = spec.callback.signing.secret_refs if spec.callback.signing else ()
-        if signing != self.signing:
+        if (self.namespace, signing) != (self.secrets_from, self.signing):
             self.keys = ()
-        self.signing = signing
+        self.secrets_from, self.signing = self.namespace, signing
         if spec.callback.rate_limit is None:
             self._tokens = None
 
@@ -203,10 +205,12 @@ class GroupBook:
             await self._read_key(runtime)
 
     async def _read_key(self, runtime: GroupRuntime) -> None:
-        signing = runtime.signing
-        values = [await self._secrets.read(runtime.namespace, ref.name, ref.key) for ref in signing]
-        keys = tuple(signing_key(value) for value in values if value is not None)
-        if runtime.signing == signing and len(keys) == len(values) and keys != runtime.keys:
+        """An empty key is none: anybody could sign with it."""
+        namespace, signing = runtime.secrets_from, runtime.signing
+        values = [await self._secrets.read(namespace, ref.name, ref.key) for ref in signing]
+        keys = tuple(key for value in values if value is not None and (key := signing_key(value)))
+        same = (runtime.secrets_from, runtime.signing) == (namespace, signing)
+        if same and len(keys) == len(values) and keys != runtime.keys:
             runtime.keys = keys
             self._on_change(runtime)
 
