@@ -10,7 +10,7 @@ from docs.crds import KINDS, Kind, root_schema
 from docs.structural import PRESERVE, Schema
 from durable_timer.models.cel import RULES
 from durable_timer.models.durations import DURATION_PATTERN
-from durable_timer.models.group import DNS_LABEL_PATTERN, DNS_SUBDOMAIN_PATTERN
+from durable_timer.models.manifest import DNS_LABEL_PATTERN, DNS_SUBDOMAIN_PATTERN
 from durable_timer.models.resource import ADOPT_FROM, REDRIVE_REQUESTED, RUN_REQUESTED
 from durable_timer.models.status import ConditionType, Explained, GroupReason, TimerReason
 

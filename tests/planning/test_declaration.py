@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from durable_timer.models.group import DeletionPolicy, Group, GroupState, TimerGroupSpec
+from durable_timer.models.group import Group, GroupState, TimerGroupSpec
+from durable_timer.models.manifest import DeletionPolicy
 from durable_timer.models.outcome import Outcome, OutcomeKind
 from durable_timer.models.resource import REDRIVE_REQUESTED, RUN_REQUESTED, Resource, ResourceKind
 from durable_timer.models.results import IfExists, Target, WhenRunning

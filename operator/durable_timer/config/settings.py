@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from durable_timer.logs import LogFormat, LogLevel
 from durable_timer.models import limits
 from durable_timer.models.durations import DurationBounds, format_duration
-from durable_timer.models.group import DnsLabel
+from durable_timer.models.manifest import DnsLabel
 
 _LISTEN: Final = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]*):([0-9]{1,5})", re.ASCII)
 _PORT_MAX: Final = 65_535

@@ -16,7 +16,8 @@ from datetime import datetime, timedelta
 from typing import Final, assert_never
 
 from durable_timer.models import limits
-from durable_timer.models.group import DeletionPolicy, Group, GroupState
+from durable_timer.models.group import Group, GroupState
+from durable_timer.models.manifest import DeletionPolicy
 from durable_timer.models.resource import REDRIVE_REQUESTED, RUN_REQUESTED, Resource
 from durable_timer.models.results import Version
 from durable_timer.models.status import TimerReason, TimerStatus

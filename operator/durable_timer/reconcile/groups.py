@@ -12,8 +12,9 @@ from durable_timer.clock import Clock
 from durable_timer.errors import StoreError
 from durable_timer.logs import masked
 from durable_timer.metrics_operator import OperatorMetrics
-from durable_timer.models.group import DeletionPolicy, Group, GroupState, TimerGroupSpec
+from durable_timer.models.group import Group, GroupState, TimerGroupSpec
 from durable_timer.models.limits import STORE_DEFAULT
+from durable_timer.models.manifest import DeletionPolicy
 from durable_timer.models.page import Counts
 from durable_timer.models.resource import FINALIZER, Resource, ResourceKey
 from durable_timer.models.status import Condition, ConditionStatus, ConditionType, GroupReason, TimerGroupStatus

@@ -7,7 +7,7 @@ from typing import Final, assert_never
 
 from durable_timer.clock import Clock
 from durable_timer.errors import KubeGone, StoreUnavailable
-from durable_timer.models.group import DeletionPolicy
+from durable_timer.models.manifest import DeletionPolicy
 from durable_timer.models.resource import FINALIZER, Resource
 from durable_timer.models.results import Target
 from durable_timer.planning.declaration import Drop, Release, decide_deletion
