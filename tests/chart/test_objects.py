@@ -119,6 +119,20 @@ def test_dashboards_and_alerts_are_those_of_the_chart(full: Objects) -> None:
         assert full.one("PrometheusRule", f"-{file.stem}")["spec"] == yaml.safe_load(file.read_text())
 
 
+def test_alerts_lead_to_their_runbooks(helm: Helm) -> None:
+    at = "https://git.example.com/durable-timer/"
+    objects = helm.render({"metrics": {"prometheusRule": {"enabled": True, "runbooksAt": at}}})
+    rules = [
+        rule for each in objects.of("PrometheusRule") for group in each["spec"]["groups"] for rule in group["rules"]
+    ]
+    alerts = [rule for rule in rules if "alert" in rule]
+    assert alerts
+    for alert in alerts:
+        url = alert["annotations"]["runbook_url"]
+        assert url.startswith(f"{at}docs/runbooks/")
+        assert (CHART.parents[1] / url.removeprefix(at)).exists()
+
+
 def test_more_objects_are_evaluated(full: Objects) -> None:
     names = {each["metadata"]["name"] for each in full.of("ConfigMap")}
     assert {"dt-more", "timers-text"} <= names
