@@ -19,16 +19,23 @@ def address(kubectl: Kubectl) -> tuple[str, int]:
 def by_way_of(port: int, kubectl: Kubectl, file: Path) -> Path:
     """The administrator's kubeconfig, through a proxy on a loopback port."""
     config = _view(kubectl)
-    host = config["clusters"][0]["cluster"]["server"].split("//")[1].rsplit(":", 1)[0]
-    config["clusters"][0]["cluster"] |= {"server": f"https://127.0.0.1:{port}", "tls-server-name": host}
+    _redirect(config, port)
     file.write_text(json.dumps(config))
     return file
 
 
 def account(
-    kubectl: Kubectl, namespace: str, file: Path, rules: Sequence[Mapping[str, Any]], name: str = "tester"
+    kubectl: Kubectl,
+    namespace: str,
+    file: Path,
+    rules: Sequence[Mapping[str, Any]],
+    name: str = "tester",
+    port: int | None = None,
 ) -> Path:
-    """A kubeconfig with a token file beside it, of a new account that has these rights in the namespace and no others."""
+    """A kubeconfig with a token file beside it, of a new account that has these rights in the namespace and no others.
+
+    `port` is a proxy's to go by way of.
+    """
     subject = {"kind": "ServiceAccount", "name": name, "namespace": namespace}
     kubectl.apply(
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}},
@@ -55,8 +62,15 @@ def account(
         {"name": "it", "context": {"cluster": config["clusters"][0]["name"], "user": name, "namespace": namespace}}
     ]
     config["current-context"] = "it"
+    if port is not None:
+        _redirect(config, port)
     file.write_text(json.dumps(config))
     return file
+
+
+def _redirect(config: dict[str, Any], port: int) -> None:
+    """Through a proxy on a loopback port, which the API server's certificate is good for, too."""
+    config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{port}"
 
 
 def _view(kubectl: Kubectl) -> dict[str, Any]:
