@@ -27,10 +27,16 @@ PATHS = {"/ui": "page.html", "/ui/app.js": "app.js", "/ui/view.js": "view.js", "
 
 
 async def status(client: aiohttp.ClientSession, **query: str) -> dict[str, Any]:
-    async with client.get("/ui/status", params=query) as answer:
-        assert answer.status == 200, await answer.text()
-        found: dict[str, Any] = await answer.json()
+    """The status once there is one: a request waits for the first reading, but not for ever."""
+
+    async def answered() -> dict[str, Any]:
+        async with client.get("/ui/status", params=query) as answer:
+            assert answer.status == 200, await answer.text()
+            found: dict[str, Any] = await answer.json()
+        assert found["total"], "not read yet"
         return found
+
+    return await eventually(answered)
 
 
 async def join(store: Store, name: str, report: MemberReport | None = None, pool: str = "default") -> str:
@@ -150,7 +156,11 @@ async def test_counts_are_those_of_the_store(client: aiohttp.ClientSession, stor
     await client.post(TIMERS, json=create_body(id="due", executeAt="2020-01-01T00:00:00Z"))
     await client.post(TIMERS, json=create_body(id="later"))
     await (await executing(store)).fail_all()
-    counts = (await status(client))["groups"][0]["counts"]
+
+    async def counted() -> Any:
+        return (await status(client))["groups"][0]["counts"]
+
+    counts = await eventually(counted)
     assert (counts["pending"], counts["failed"], counts["due"], counts["estimated"]) == (1, 1, 0, [])
 
 
