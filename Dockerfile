@@ -29,7 +29,10 @@ LABEL org.opencontainers.image.title="Durable Timer" \
 # python:*-slim has no tini; a base that has one is left as it is.
 RUN command -v tini >/dev/null \
     || { apt-get update && apt-get install --yes --no-install-recommends tini && rm -rf /var/lib/apt/lists/*; }
-RUN install -d -o 65532 -g 65532 /var/lib/durable-timer
+# A user with a name and a home: libraries ask for both.
+RUN echo 'durable-timer:x:65532:65532::/var/lib/durable-timer:/usr/sbin/nologin' >>/etc/passwd \
+    && echo 'durable-timer:x:65532:' >>/etc/group \
+    && install -d -o 65532 -g 65532 /var/lib/durable-timer
 COPY --from=build /opt/durable-timer /opt/durable-timer
 ENV PATH=/opt/durable-timer/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
