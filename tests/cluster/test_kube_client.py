@@ -13,6 +13,7 @@ from durable_timer.errors import (
     KubeGone,
     KubeRejected,
     KubeUnavailable,
+    KubeUndefined,
 )
 from durable_timer.kube.client import LEASE, OURS, SECRET, KubeClient, open_client
 from durable_timer.models.resource import ResourceKind
@@ -62,9 +63,9 @@ async def test_a_kind_that_is_not_served_does_not_make_its_objects_gone(
 ) -> None:
     info = OURS[ResourceKind.TIMER]._api_info
     monkeypatch.setattr(info, "plural", "timerz")
-    with pytest.raises(KubeUnavailable, match="404"):
+    with pytest.raises(KubeUndefined, match="404"):
         await client.get(OURS[ResourceKind.TIMER], namespace, "any")
-    with pytest.raises(KubeUnavailable, match="404"):
+    with pytest.raises(KubeUndefined, match="404"):
         await client.list(OURS[ResourceKind.TIMER], namespace)
 
 

@@ -26,6 +26,7 @@ from durable_timer.errors import (
     KubeGone,
     KubeRejected,
     KubeUnavailable,
+    KubeUndefined,
 )
 from durable_timer.models.resource import GROUP, VERSION, ResourceKind
 
@@ -62,7 +63,7 @@ T = TypeVar("T")
 class KubeClient:
     """Calls of the API, in the errors of this project. Every method raises KubeUnavailable and KubeForbidden.
 
-    A kind that the API server does not serve (its definition is missing) is unavailable: its objects are not gone.
+    A kind that the API server does not serve is KubeUndefined, a sort of KubeUnavailable: its objects are not gone.
     """
 
     def __init__(self, client: AsyncClient) -> None:
@@ -161,9 +162,8 @@ async def _answer(call: Awaitable[T], timeout: float) -> T:
 def _translated(error: httpx2.HTTPStatusError) -> KubeError:
     if not isinstance(error, ApiError):
         answer = error.response
-        return KubeUnavailable(
-            f"the Kubernetes API answered {answer.status_code} {answer.reason_phrase} at {answer.url.path}"
-        )
+        kind = KubeUndefined if answer.status_code == HTTPStatus.NOT_FOUND else KubeUnavailable
+        return kind(f"the Kubernetes API answered {answer.status_code} {answer.reason_phrase} at {answer.url.path}")
     message = str(error)
     match error.response.status_code:
         case HTTPStatus.NOT_FOUND:
