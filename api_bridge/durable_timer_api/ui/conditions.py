@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from durable_timer.models.group import Group, GroupState
-from durable_timer.models.ownership import Member, Shard
+from durable_timer.models.ownership import Member
 from durable_timer.models.status import ConditionStatus, ConditionType, GroupReason
 from durable_timer_api.ui.pools import PoolView
 
@@ -41,14 +41,9 @@ def group_conditions(group: Group, pool: PoolView | None, store_answers: bool) -
             ConditionType.LATENESS_WITHIN_OBJECTIVE,
         )
         return [*found, *(Seen(kind, *unknown) for kind in kinds), _paused(group)]
-    living = pool.living()
-    return [
-        *found,
-        _shards(group, pool.shards.get(group.group_id, ()), living),
-        _secrets(group, list(living.values())),
-        _lateness(group, list(living.values())),
-        _paused(group),
-    ]
+    living = list(pool.living.values())
+    owned = sum(shard.owner in pool.living for shard in pool.shards.get(group.group_id, ()))
+    return [*found, _shards(group, owned, living), _secrets(group, living), _lateness(group, living), _paused(group)]
 
 
 def needs_attention(conditions: Sequence[Seen]) -> bool:
@@ -56,7 +51,7 @@ def needs_attention(conditions: Sequence[Seen]) -> bool:
     return any(seen.type in _GOOD and seen.status is ConditionStatus.FALSE for seen in conditions)
 
 
-def worst_lateness(group_id: str, members: Sequence[Member]) -> float | None:
+def worst_lateness(group_id: str, members: Iterable[Member]) -> float | None:
     """The highest p99 of lateness, in seconds, that a living member reports of the group over the last 30 s."""
     return max((m.report.lateness_p99[group_id] for m in members if group_id in m.report.lateness_p99), default=None)
 
@@ -70,9 +65,8 @@ def _store(answers: bool) -> Seen:
     return Seen(ConditionType.STORE_REACHABLE, ConditionStatus.FALSE, GroupReason.STORE_UNREACHABLE, message)
 
 
-def _shards(group: Group, shards: Sequence[Shard], living: dict[str, Member]) -> Seen:
+def _shards(group: Group, owned: int, living: Sequence[Member]) -> Seen:
     kind = ConditionType.SHARDS_ASSIGNED
-    owned = sum(shard.owner in living for shard in shards)
     if owned == group.shards:
         return Seen(kind, ConditionStatus.TRUE, GroupReason.SHARDS_ASSIGNED, f"All {owned} shards are owned.")
     if not living:

@@ -36,14 +36,12 @@ class PoolView:
     """One pool as its store said last. `members` by name, dead ones last; `silent`: seconds, by incarnation."""
 
     members: Sequence[Member]
+    living: Mapping[str, Member]
+    """Members that are not dead, by incarnation."""
     shards: Mapping[str, Sequence[Shard]]
     silent: Mapping[str, int]
     owned: Counter[str | None]
     """Shards by their owner, dead or alive."""
-
-    def living(self) -> dict[str, Member]:
-        """Members that are not dead, by incarnation."""
-        return {member.incarnation: member for member in self.members if not member.dead}
 
 
 class Pools:
@@ -83,7 +81,9 @@ class Pools:
         for shard in shards:
             by_group.setdefault(shard.group_id, []).append(shard)
         ordered = sorted(members, key=lambda member: (member.dead, member.name, member.incarnation))
-        return PoolView(ordered, by_group, self._silent(members), Counter(shard.owner for shard in shards))
+        living = {member.incarnation: member for member in ordered if not member.dead}
+        owned = Counter(shard.owner for shard in shards)
+        return PoolView(ordered, living, by_group, self._silent(members), owned)
 
     def _silent(self, members: Sequence[Member]) -> dict[str, int]:
         """Beats are counters: one that was seen with the same number before has not beaten since."""
