@@ -105,7 +105,7 @@ def test_a_group_id_belongs_to_the_first_until_it_is_handed_over(site: Site) -> 
     site.apply_group("second", groupId="shared")
     owner = f"default/{site.namespace}/first"
     assert owner in site.wait_reason("second", "GroupIdConflict")["message"]
-    assert "executors" not in site.group("second")["status"]
+    assert not site.group("second")["status"]["executors"]
 
     site.kubectl("annotate", "tg", "second", f"durabletimer.dev/adopt-from={owner}", "-n", site.namespace)
     site.wait_ready("second")
@@ -159,6 +159,7 @@ def test_a_missing_secret_holds_deliveries_and_heals(site: Site, tmp_path: Path)
     found = site.wait_reason("signed", "SecretMissing", "SecretsAvailable", within=30)
     assert "signing/key" in found["message"]
     site.wait_reason("signed", "SecretMissing")
+    assert ("Normal", "Ready") not in site.events("signed")
     place = secrets / site.namespace / "signing"
     place.mkdir(parents=True)
     (place / "key").write_text("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")

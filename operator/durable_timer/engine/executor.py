@@ -65,7 +65,7 @@ class Executor:
         self._stopping = asyncio.Event()
         self._agenda = Agenda()
         self._book = GroupBook(store, secrets, self._group_changed)
-        self._membership = Membership(store, clock, rng, settings, self._report)
+        self._membership = Membership(store, clock, rng, settings, self._report, self._news)
         self._taking = TakeLoop(
             store,
             clock,
@@ -190,4 +190,7 @@ class Executor:
     def _report(self) -> MemberReport:
         now = self._clock.monotonic()
         late = {g.group_id: p99 for g in self._book.groups.values() if (p99 := g.lateness.p99(now)) is not None}
-        return MemberReport(__version__, self._book.unreadable_secrets(), late)
+        return MemberReport(__version__, self._book.unreadable_secrets(), late, self._book.read_to)
+
+    def _news(self) -> tuple[object, ...]:
+        return (self._book.read_to, self._book.unreadable_secrets())

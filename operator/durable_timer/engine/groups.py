@@ -163,6 +163,9 @@ class GroupBook:
         self._read_all_at = float("-inf")
         self._read_at = float("-inf")
         self.groups: dict[str, GroupRuntime] = {}
+        self.read_to = 0
+        """Up to which `change` the groups were read, and then the Secrets that sign them looked for."""
+        self._reads_keys = False
         self.keys_missing = asyncio.Event()
         """A group came in, or changed, whose keys are to be read."""
 
@@ -193,12 +196,20 @@ class GroupBook:
             self._on_change(runtime)
             if len(runtime.keys) != len(runtime.signing):
                 self.keys_missing.set()
+        if not self._reads_keys and not self.keys_missing.is_set():
+            self.read_to = newest
 
     async def read_keys(self) -> None:
         """Reads all groups' signing keys, some side by side: one that is slow to come keeps few others waiting."""
         self.keys_missing.clear()
+        since = self._since or 0
         signed = iter([runtime for runtime in self.groups.values() if runtime.signing])
-        await asyncio.gather(*(self._read_keys_of(signed) for _ in range(KEY_READERS)))
+        self._reads_keys = True
+        try:
+            await asyncio.gather(*(self._read_keys_of(signed) for _ in range(KEY_READERS)))
+        finally:
+            self._reads_keys = False
+        self.read_to = since
 
     async def _read_keys_of(self, groups: Iterator[GroupRuntime]) -> None:
         for runtime in groups:

@@ -79,6 +79,7 @@ class GroupFacts:
     `blocked` is None for a group that is registered as declared; only then the rest means this group. `away` says why
     the store cannot be reached. `serving` is None until its pool was looked at. `unassigned`: not all shards are with
     their executor, and that for longer than a hand-over takes; `new`: they never were, and the group is as new as that.
+    `secrets_told`: the living executors have looked for the Secrets that the spec names.
     """
 
     generation: int
@@ -90,6 +91,7 @@ class GroupFacts:
     serving: Serving | None = None
     unassigned: bool = True
     new: bool = False
+    secrets_told: bool = True
     lateness: Lateness = Lateness()
     paused: Pausing = Pausing(asked=False, in_effect=False)
     counts: Counts | None = None
@@ -222,6 +224,8 @@ def _secrets(facts: GroupFacts, spec: TimerGroupSpec) -> Finding:
     if signing is None or not signing.secret_refs:
         return true(type_, GroupReason.NO_SECRETS, "callbacks are not signed")
     names = facts.serving.unreadable if facts.serving is not None else ()
+    if not names and not facts.secrets_told:
+        return unknown(type_, GroupReason.PROGRESSING, "executors are about to look for its Secrets")
     if not names:
         return true(type_, GroupReason.SECRETS_AVAILABLE, "no executor misses a Secret")
     secrets = ", ".join(f"{ref.name}/{ref.key}" for ref in signing.secret_refs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from durable_timer.models.ownership import Member, Shard
 from durable_timer.models.status import ExecutorState, ExecutorStatus
@@ -16,7 +16,7 @@ class Serving:
 
     `claimed` shards have an owner that lives or drains; `assigned` says whether all are claimed by the one they are
     assigned to. `living`: executors of the pool that neither are dead nor drain. `unreadable`: names of executors that
-    cannot read a Secret of the group. `lateness`: the highest p99 that one of them reports, in seconds, None without data.
+    cannot read a Secret of the group. `read_to`: up to which `change` all of them have read the groups. `lateness`: the highest p99 that one of them reports, in seconds, None without data.
     """
 
     executors: tuple[ExecutorStatus, ...] = ()
@@ -25,6 +25,7 @@ class Serving:
     assigned: bool = False
     living: int = 0
     unreadable: tuple[str, ...] = ()
+    read_to: int = 0
     lateness: float | None = None
 
 
@@ -36,9 +37,16 @@ def serving(members: Sequence[Member], shards: Iterable[Shard]) -> dict[str, Ser
     for shard in shards:
         groups[shard.group_id].append(shard)
     unreadable = _unreadable(living)
+    read_to = min((member.report.change for member in living), default=0)
     lateness = _lateness(alive.values())
     return {
-        group_id: _of_group(rows, alive, len(living), unreadable.get(group_id, ()), lateness.get(group_id))
+        group_id: replace(
+            _of_group(rows, alive),
+            living=len(living),
+            unreadable=unreadable.get(group_id, ()),
+            read_to=read_to,
+            lateness=lateness.get(group_id),
+        )
         for group_id, rows in groups.items()
     }
 
@@ -62,13 +70,7 @@ def _range(first: int, last: int | None) -> str:
     return str(first) if last is None or last == first else f"{first}-{last}"
 
 
-def _of_group(
-    rows: Sequence[Shard],
-    alive: Mapping[str, Member],
-    living: int,
-    unreadable: tuple[str, ...],
-    lateness: float | None,
-) -> Serving:
+def _of_group(rows: Sequence[Shard], alive: Mapping[str, Member]) -> Serving:
     owned: defaultdict[str, list[int]] = defaultdict(list)
     draining: set[str] = set()
     assigned = True
@@ -92,9 +94,6 @@ def _of_group(
         claimed=sum(map(len, owned.values())),
         total=len(rows),
         assigned=assigned and bool(rows),
-        living=living,
-        unreadable=unreadable,
-        lateness=lateness,
     )
 
 

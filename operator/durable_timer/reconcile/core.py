@@ -67,7 +67,7 @@ class Core:
         self._cache = ResourceCache()
         self._queue = WorkQueue(self._reconcile, clock, rng, metrics, CONCURRENCY)
         self._directory = Directory(stores, settings.cluster, clock, self._group_changed, self._store_came_or_went)
-        self._pools = Pools(self._planner, self._objective, self._serving_changed, clock)
+        self._pools = Pools(self._planner, self._directory.row, self._serving_changed, clock)
         self._purger = Purger(
             self._directory, settings.request_timeout, clock, leading, lambda _, group: self._group_concerns(group)
         )
@@ -143,10 +143,6 @@ class Core:
     def _planner(self, pool: Pool, publish: Callable[[PoolState], None]) -> Planner:
         store = self._stores[pool.store_name]
         return Planner(pool, store, self._settings.identity, self._clock, self._metrics, self._leading, publish)
-
-    def _objective(self, store_name: str, group_id: str) -> float | None:
-        row = self._directory.row(store_name, group_id)
-        return row.spec.objectives.lateness.total_seconds() if row is not None else None
 
     def _group_changed(self, store_name: str, before: Group | None, group: Group) -> None:
         """A row is new: its TimerGroup, those that want its id, and its Timers may have something to do."""

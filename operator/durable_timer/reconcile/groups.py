@@ -12,7 +12,7 @@ from durable_timer.clock import Clock
 from durable_timer.errors import StoreError
 from durable_timer.logs import masked
 from durable_timer.metrics_operator import OperatorMetrics
-from durable_timer.models.group import Group, GroupState, TimerGroupSpec
+from durable_timer.models.group import Group, GroupState, SigningSpec, TimerGroupSpec
 from durable_timer.models.limits import STORE_DEFAULT
 from durable_timer.models.manifest import DeletionPolicy
 from durable_timer.models.page import Counts
@@ -32,7 +32,7 @@ from durable_timer.reconcile.assignment import Pool
 from durable_timer.reconcile.base import ResourceApi, Stores
 from durable_timer.reconcile.cache import ResourceCache
 from durable_timer.reconcile.directory import Directory
-from durable_timer.reconcile.pools import Pools
+from durable_timer.reconcile.pools import Pools, Served
 from durable_timer.reconcile.purging import Purger
 from durable_timer.reconcile.registering import Registered, declared_id, declared_spec, register
 from durable_timer.stores.base import Store
@@ -59,6 +59,8 @@ class _Memory:
     counts: Counts | None = None
     counted_at: float = float("-inf")
     paused_at: float | None = None
+    signing: SigningSpec | None = None
+    secrets_told: bool = True
 
 
 class GroupReconciler:
@@ -151,6 +153,7 @@ class GroupReconciler:
             serving=served.serving if served is not None else None,
             unassigned=served.unassigned if served is not None else True,
             new=served.new if served is not None else True,
+            secrets_told=self._secrets_told(resource, spec, memory, served),
             lateness=served.lateness if served is not None else Lateness(),
             paused=self._pausing(resource, spec, memory),
             counts=await self._counts(store, registered.row, memory),
@@ -186,6 +189,17 @@ class GroupReconciler:
             begun = published is None or published.status is not ConditionStatus.TRUE
             memory.paused_at = now if begun else float("-inf")
         return Pausing(asked=True, in_effect=now - memory.paused_at >= PAUSE_TAKES)
+
+    def _secrets_told(self, resource: Resource, spec: TimerGroupSpec, memory: _Memory, served: Served | None) -> bool:
+        """Whether executors have looked for the Secrets that the spec names since it names them."""
+        signing = spec.callback.signing
+        if signing != memory.signing:
+            published = _condition(_status(resource), ConditionType.SECRETS_AVAILABLE)
+            same = published is not None and published.observed_generation == resource.generation
+            memory.signing = signing
+            memory.secrets_told = same and published is not None and published.reason != GroupReason.PROGRESSING
+        memory.secrets_told = memory.secrets_told or signing is None or (served is not None and served.read)
+        return memory.secrets_told
 
     async def _publish(self, resource: Resource, facts: GroupFacts) -> timedelta | None:
         """Writes the status where it differs, and tells of the transitions; when to look again."""

@@ -28,9 +28,13 @@ NewPlanner = Callable[[Pool, Callable[[PoolState], None]], Planner]
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """How a group is served, as far as it is settled: what only passes by is left out."""
+    """How a group is served, as far as it is settled: what only passes by is left out.
+
+    `read`: all living executors have read the group's row as it is now, and looked for its Secrets.
+    """
 
     serving: Serving
+    read: bool
     unassigned: bool
     new: bool
     lateness: Lateness
@@ -48,9 +52,12 @@ class _Watched:
     lateness: Lateness = field(default_factory=Lateness)
     lately: GroupReason = GroupReason.NO_DATA
     lately_since: float = field(default=float("-inf"))
+    told: Served | None = None
 
-    def served(self) -> Served:
-        return Served(replace(self.serving, lateness=None), self.unassigned, self.new, self.lateness)
+    def served(self, row: Group | None) -> Served:
+        read = row is not None and self.serving.read_to >= row.change
+        steady = replace(self.serving, lateness=None, read_to=0)
+        return Served(steady, read, self.unassigned, self.new, self.lateness)
 
 
 class Pools:
@@ -59,12 +66,12 @@ class Pools:
     def __init__(
         self,
         new_planner: NewPlanner,
-        objective: Callable[[str, str], float | None],
+        row: Callable[[str, str], Group | None],
         changed: Callable[[str, str], None],
         clock: Clock,
     ) -> None:
         self._new_planner = new_planner
-        self._objective = objective
+        self._row = row
         self._changed = changed
         self._clock = clock
         self._wanted: set[Pool] = set()
@@ -74,7 +81,7 @@ class Pools:
     def of(self, pool: Pool, group_id: str) -> Served | None:
         """None until the planner has read the group's shards."""
         watched = self._groups.get(pool, {}).get(group_id)
-        return watched.served() if watched is not None else None
+        return watched.served(self._row(pool.store_name, group_id)) if watched is not None else None
 
     def group_changed(self, store_name: str, group: Group) -> None:
         """Plans the pool of a group from now on."""
@@ -106,27 +113,27 @@ class Pools:
         for group_id, now in found.items():
             watched = known.get(group_id)
             if watched is None:
-                known[group_id] = watched = _Watched(now, self._clock.monotonic())
-                self._settle(state.pool, group_id, watched)
-                self._changed(state.pool.store_name, group_id)
-                continue
-            before = watched.served()
-            watched.serving = now
-            self._settle(state.pool, group_id, watched)
-            if watched.served() != before:
-                self._changed(state.pool.store_name, group_id)
+                watched = known[group_id] = _Watched(now, self._clock.monotonic())
+            self._look(state.pool, group_id, watched, now)
 
     async def _look_forever(self) -> None:
         while True:
             await asyncio.sleep(LOOK_EVERY)
             for pool, groups in self._groups.items():
                 for group_id, watched in groups.items():
-                    before = watched.served()
-                    self._settle(pool, group_id, watched)
-                    if watched.served() != before:
-                        self._changed(pool.store_name, group_id)
+                    self._look(pool, group_id, watched, watched.serving)
 
-    def _settle(self, pool: Pool, group_id: str, watched: _Watched) -> None:
+    def _look(self, pool: Pool, group_id: str, watched: _Watched, now: Serving) -> None:
+        """Takes in how a group is served now; tells of it where that makes a difference, or is the first news of it."""
+        row = self._row(pool.store_name, group_id)
+        watched.serving = now
+        self._settle(row, watched)
+        served = watched.served(row)
+        if served != watched.told:
+            watched.told = served
+            self._changed(pool.store_name, group_id)
+
+    def _settle(self, row: Group | None, watched: _Watched) -> None:
         now = self._clock.monotonic()
         if watched.serving.assigned:
             watched.assigned_at, watched.unassigned = now, False
@@ -134,10 +141,9 @@ class Pools:
             watched.unassigned = True
         watched.new = watched.new and watched.unassigned and now - watched.seen_at < HAND_OVER
         p99 = watched.serving.lateness
-        objective = self._objective(pool.store_name, group_id)
-        if p99 is None or objective is None:
+        if p99 is None or row is None:
             reason = GroupReason.NO_DATA
-        elif p99 <= objective:
+        elif p99 <= row.spec.objectives.lateness.total_seconds():
             reason = GroupReason.LATENESS_WITHIN_OBJECTIVE
         else:
             reason = GroupReason.LATENESS_ABOVE_OBJECTIVE

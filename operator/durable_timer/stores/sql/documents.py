@@ -180,12 +180,13 @@ def manager_from_json(text: str | None) -> ManagedBy | None:
 
 
 def report_to_json(report: MemberReport) -> str:
-    """`{"version", "unreadableSecrets", "latenessP99"}`."""
+    """`{"version", "unreadableSecrets", "latenessP99", "change"}`."""
     return _dump(
         {
             "version": report.version,
             "unreadableSecrets": report.unreadable_secrets,
             "latenessP99": report.lateness_p99,
+            "change": report.change,
         }
     )
 
@@ -194,7 +195,10 @@ def report_from_json(text: str) -> MemberReport:
     """What `report_to_json` wrote."""
     item = orjson.loads(text)
     return MemberReport(
-        item.get("version", ""), tuple(item.get("unreadableSecrets", ())), dict(item.get("latenessP99", {}))
+        item.get("version", ""),
+        tuple(item.get("unreadableSecrets", ())),
+        dict(item.get("latenessP99", {})),
+        item.get("change", 0),
     )
 
 
