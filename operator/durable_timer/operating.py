@@ -15,7 +15,7 @@ import structlog
 
 from durable_timer.clock import Clock, SystemClock
 from durable_timer.config import Settings
-from durable_timer.errors import ConfigError, KubeError, KubeGone
+from durable_timer.errors import ConfigError, KubeError, KubeUndefined
 from durable_timer.factory import Factory
 from durable_timer.health import health_app
 from durable_timer.logs import masked
@@ -125,7 +125,9 @@ class Operator:
                     await self._api.list(kind, self._namespaces[0] if self._namespaces else None)
                     break
                 except KubeError as error:
-                    why = f"no {kind.plural} are defined: apply crds/" if isinstance(error, KubeGone) else str(error)
+                    why = (
+                        f"no {kind.plural} are defined: apply crds/" if isinstance(error, KubeUndefined) else str(error)
+                    )
                     if not complained:
                         log.warning("cannot watch yet, asking again", error=why)
                     complained = True
