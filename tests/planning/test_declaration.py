@@ -34,10 +34,12 @@ from durable_timer.planning.declaration import (
     decide,
     decide_deletion,
 )
-from durable_timer.planning.declared import DeclaredTimer, PayloadRules, Refused, read_timer
+from durable_timer.planning.declared import DeclaredTimer, Refused, read_timer
+from durable_timer.planning.declared_payload import PayloadRules
 from durable_timer.planning.timer_status import look_again, timer_status
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
+
 HOUR = timedelta(hours=1)
 MICROSECOND = timedelta(microseconds=1)
 PENDING, RUNNING, COMPLETED, FAILED = TimerState

@@ -25,15 +25,14 @@ from durable_timer.models.timer import (
     UNSET,
     ManagedBy,
     NewTimer,
-    Suspension,
     Timer,
     TimerChange,
     TimerState,
     Unset,
 )
 from durable_timer.planning.declared import DeclaredTimer, Refused, timer_id_of
-from durable_timer.planning.schedule import effective_starting_deadline, first_occurrence
-from durable_timer.planning.sharding import shard_of
+from durable_timer.planning.declared_row import change_of, differences, new_time, new_timer
+from durable_timer.planning.schedule import first_occurrence
 
 _FINISHED: Final = frozenset({TimerState.COMPLETED, TimerState.FAILED})
 
@@ -162,9 +161,11 @@ def _without_row(now: Situation, group: Group) -> Step | Verdict:
     if not isinstance(declared, DeclaredTimer):
         return _refused(declared)
     execute_at = declared.execute_at or _first(declared, now.now)
-    if wrong := _wrong_time(declared, execute_at, now.now):
+    if execute_at is None:
+        return Stalled(TimerReason.NEVER_FIRES, "its schedule has no occurrence after now")
+    if wrong := _too_far(declared, execute_at, now.now):
         return wrong
-    return Create(_new_timer(declared, group, execute_at, now))
+    return Create(new_timer(declared, now.resource, now.status, group, execute_at))
 
 
 def _is_over(declared: DeclaredTimer, now: Situation, known: int) -> bool:
@@ -182,11 +183,11 @@ def _anew(now: Situation, row: Timer) -> Step | Verdict:
         return _refused(declared)
     if row.state is TimerState.RUNNING:
         return Waiting(TimerReason.RUNNING, "a callback is under way; what is declared is written when it has ended")
-    execute_at = _new_time(declared, row, now.now)
+    execute_at = new_time(declared, row, now.now)
     first = _first(declared, now.now) if isinstance(execute_at, Unset) else execute_at
-    if first is not None and (wrong := _wrong_time(declared, first, now.now)):
+    if first is not None and (wrong := _too_far(declared, first, now.now)):
         return wrong
-    return Change(_change(declared, now, row.managed_by, execute_at), Version(row.uid, row.version))
+    return Change(change_of(declared, now.resource, row.managed_by, execute_at), Version(row.uid, row.version))
 
 
 def _as_declared(now: Situation, row: Timer, managed: ManagedBy) -> Step | Verdict:
@@ -196,7 +197,7 @@ def _as_declared(now: Situation, row: Timer, managed: ManagedBy) -> Step | Verdi
     if wrong := differences(declared, row, now.precision):
         execute_at = declared.execute_at if "executeAt" in wrong and declared.execute_at else UNSET
         return Change(
-            _change(declared, now, managed, execute_at),
+            change_of(declared, now.resource, managed, execute_at),
             Version(row.uid, row.version),
             Notice("Repaired", f"somebody changed its row: {', '.join(wrong)}", warning=True),
         )
@@ -231,33 +232,6 @@ def _put_aside(row: Timer, managed: ManagedBy, run: str | None, redrive: str | N
             "RedriveRefused", f"the timer is {row.state.value}: only a failed one is redriven", warning=True
         )
     return Change(TimerChange(declared=(row.fingerprint, noted)), Version(row.uid, row.version), refused)
-
-
-def differences(declared: DeclaredTimer, row: Timer, precision: timedelta) -> list[str]:
-    """The fields, under their names in the resource, in which the row of this generation is not what was declared.
-
-    The time of a one-shot is compared in its first occurrence alone: a redrive and an answered `nextExecuteAt` move it.
-    """
-    pairs = {
-        "fingerprint": (declared.fingerprint, row.fingerprint),
-        "callbackUrl": (declared.callback_url, row.callback_url),
-        "callbackMethod": (declared.callback_method, row.callback_method),
-        "callbackFormat": (declared.callback_format, row.callback_format),
-        "contentType": (declared.content_type, row.content_type),
-        "payload": (declared.payload, row.payload),
-        "headers": (declared.headers, row.headers),
-        "labels": (declared.labels, row.labels or None),
-        "retryPolicy": (declared.retry_policy, row.retry_policy),
-        "callbackTimeout": (declared.callback_timeout, row.callback_timeout),
-        "schedule": (declared.schedule, row.schedule),
-        "startingDeadline": (_deadline(declared), row.starting_deadline),
-        "suspend": (declared.suspended, row.suspended is not Suspension.NONE),
-    }
-    wrong = [name for name, (said, there) in pairs.items() if said != there]
-    first = row.occurrence == 1 and row.state is TimerState.PENDING and declared.execute_at is not None
-    if first and not timedelta(0) <= row.execute_at - (declared.execute_at or row.execute_at) < precision:
-        wrong.append("executeAt")
-    return wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,79 +276,8 @@ def _first(declared: DeclaredTimer, now: datetime) -> datetime | None:
     return None if declared.schedule is None else first_occurrence(declared.schedule, now)
 
 
-def _wrong_time(declared: DeclaredTimer, execute_at: datetime | None, now: datetime) -> Stalled | None:
-    if execute_at is None:
-        return Stalled(TimerReason.NEVER_FIRES, "its schedule has no occurrence after now")
+def _too_far(declared: DeclaredTimer, execute_at: datetime, now: datetime) -> Stalled | None:
     if execute_at > now + limits.FUTURE_MAX:
         field = "executeAt" if declared.schedule is None else "the schedule's first occurrence"
         return Stalled(TimerReason.INVALID_SPEC, f"{field} must be at most 100 years ahead")
     return None
-
-
-def _new_time(declared: DeclaredTimer, row: Timer, now: datetime) -> datetime | Unset:
-    """The time that a one-shot's row is to get, UNSET where the declared one is what it was."""
-    said = declared.execute_at
-    if said is None or declared.fingerprint == row.fingerprint:
-        return UNSET
-    if row.schedule is not None:
-        return said
-    before = None if row.managed_by is None else row.managed_by.execute_at
-    if before is not None:
-        return said if said != before else UNSET
-    # A row that was released: what it was declared for is not known, and what lies behind it is not fired again.
-    return said if said > min(now, row.execute_at) else UNSET
-
-
-def _deadline(declared: DeclaredTimer) -> timedelta | None:
-    return effective_starting_deadline(declared.schedule, declared.starting_deadline)
-
-
-def _manager(declared: DeclaredTimer, resource: Resource, run: str | None, redrive: str | None) -> ManagedBy:
-    return ManagedBy(resource.uid, resource.generation, run, redrive, declared.execute_at)
-
-
-def _new_timer(declared: DeclaredTimer, group: Group, execute_at: datetime | None, now: Situation) -> NewTimer:
-    status = now.status
-    return NewTimer(
-        group_id=group.group_id,
-        timer_id=now.timer_id,
-        shard=shard_of(now.timer_id, group.shards),
-        callback_url=declared.callback_url,
-        fingerprint=declared.fingerprint,
-        execute_at=execute_at,
-        callback_method=declared.callback_method,
-        callback_format=declared.callback_format,
-        content_type=declared.content_type,
-        payload=declared.payload,
-        headers=declared.headers,
-        labels=declared.labels,
-        retry_policy=declared.retry_policy,
-        callback_timeout=declared.callback_timeout,
-        schedule=declared.schedule,
-        starting_deadline=_deadline(declared),
-        suspended=declared.suspended,
-        managed_by=_manager(declared, now.resource, status.last_run_request, status.last_redrive_request),
-    )
-
-
-def _change(
-    declared: DeclaredTimer, now: Situation, managed: ManagedBy | None, execute_at: datetime | Unset
-) -> TimerChange:
-    """All that is declared; what the row says already changes nothing."""
-    run, redrive = (None, None) if managed is None else (managed.run_request, managed.redrive_request)
-    return TimerChange(
-        execute_at=execute_at,
-        schedule=declared.schedule,
-        callback_url=declared.callback_url,
-        callback_method=declared.callback_method,
-        callback_format=declared.callback_format,
-        content_type=declared.content_type,
-        payload=declared.payload,
-        headers=declared.headers,
-        labels=declared.labels,
-        retry_policy=declared.retry_policy,
-        callback_timeout=declared.callback_timeout,
-        starting_deadline=declared.starting_deadline,
-        suspended=declared.suspended,
-        declared=(declared.fingerprint, _manager(declared, now.resource, run, redrive)),
-    )

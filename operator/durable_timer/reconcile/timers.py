@@ -32,12 +32,12 @@ from durable_timer.planning.declaration import (
 )
 from durable_timer.planning.declared import (
     DeclaredTimer,
-    PayloadRules,
     Refused,
     group_name,
     read_timer,
     timer_id_of,
 )
+from durable_timer.planning.declared_payload import PayloadRules
 from durable_timer.planning.timer_status import is_declared, look_again, timer_news, timer_status
 from durable_timer.reconcile.base import GroupDirectory, RegisteredGroup, ResourceApi, Stores
 from durable_timer.reconcile.gathering import GroupRows, StoreClock, StoreRows
