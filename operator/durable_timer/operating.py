@@ -98,6 +98,7 @@ class Operator:
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`. Raises: LeaseLost; whatever made kopf or the core end."""
         if not await _unless(stop, self._election.acquire()):
+            await self._election.release()
             return
         self._working = True
         async with asyncio.TaskGroup() as group:
