@@ -49,16 +49,16 @@ class Site:
         }
         self.kubectl.apply(lease, namespace=self.namespace)
 
-    def operator(self, kubeconfig: Path | None = None, store: str | None = None, **kubernetes: str) -> ServiceProcess:
+    def operator(self, *arguments: str, kubeconfig: Path | None = None, **kubernetes: str) -> ServiceProcess:
         """An operator of this namespace, started; settings of the part `kubernetes` by keyword."""
         told = {"namespaces": self.namespace, "lease_namespace": self.namespace} | kubernetes
         settings = [word for name, text in told.items() for word in ("--set", f"kubernetes.{name}={text}")]
         environment = {"KUBECONFIG": str(kubeconfig or self.kubectl.kubeconfig)}
-        return self._start("operator", "--store", store or self.store, *settings, environment=environment)
+        return self._start("operator", "--store", self.store, *settings, *arguments, environment=environment)
 
-    def executor(self, *arguments: str, store: str | None = None) -> ServiceProcess:
+    def executor(self, *arguments: str) -> ServiceProcess:
         """An executor of the store, started."""
-        return self._start("executor", "--store", store or self.store, *arguments)
+        return self._start("executor", "--store", self.store, *arguments)
 
     def holder(self) -> str:
         """Who holds the Lease."""

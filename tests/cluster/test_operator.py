@@ -27,7 +27,7 @@ def site(kubectl: Kubectl, namespace: str, postgres_database: str, tmp_path: Pat
 
 def test_an_applied_group_becomes_ready_and_then_nothing_is_written(site: Site, tmp_path: Path) -> None:
     with counted(site.kubectl.kubeconfig, tmp_path) as (relay, kubeconfig):
-        operator = site.operator(kubeconfig)
+        operator = site.operator(kubeconfig=kubeconfig)
         site.executor()
         site.wait_leading(operator)
         site.apply_group("orders", shards=8)

@@ -47,11 +47,16 @@ class Absence:
         self._gone = gone
         self._clock = clock
         self._missed: dict[ResourceKey, float | None] = {}
+        self._swept_at = float("-inf")
 
     def suspect(self, key: ResourceKey) -> None:
         """Looks for the resource, unless its namespace is not served."""
         if self._served(key.namespace):
             self._missed.setdefault(key, None)
+
+    def look_soon(self) -> None:
+        """Asks for suspects at the next round: there are rows that were not known."""
+        self._swept_at = float("-inf")
 
     def seen(self, key: ResourceKey) -> None:
         """The resource is there: whatever was missed of it counts no more."""
@@ -59,11 +64,10 @@ class Absence:
 
     async def run(self) -> None:
         """Looks until cancelled."""
-        swept_at = float("-inf")
         while True:
             now = self._clock.monotonic()
-            if now - swept_at >= SWEEP_EVERY:
-                swept_at = now
+            if now - self._swept_at >= SWEEP_EVERY:
+                self._swept_at = now
                 for key in self._suspects():
                     self.suspect(key)
             due = [key for key, missed in self._missed.items() if missed is None or now - missed >= APART]

@@ -149,6 +149,8 @@ class Core:
         self._pools.group_changed(store_name, group)
         if before is not None and before.owner != group.owner:
             self._group_concerns(before)
+        if before is None:
+            self._absence.look_soon()
         self._group_concerns(group)
         for resource in self._cache.of_kind(ResourceKind.TIMER_GROUP):
             if declared_id(resource) == group.group_id and _store_of(resource) == store_name:
