@@ -23,6 +23,7 @@ from durable_timer_api.ui.status import MEMBERS, ROWS
 from tests.api.support import TIMERS, create_body, executing, running_bridge
 from tests.support.waiting import eventually
 
+SIGNED = CallbackSpec(signing=SigningSpec(secret_refs=(SigningSecretRef(name="keys", key="one"),)))
 PATHS = {"/ui": "page.html", "/ui/app.js": "app.js", "/ui/view.js": "view.js", "/ui/style.css": "style.css"}
 
 
@@ -124,8 +125,7 @@ async def test_a_dead_owner_counts_as_nobody(client: aiohttp.ClientSession, stor
 
 
 async def test_lateness_secrets_and_pause_are_conditions(store: Store) -> None:
-    signing = SigningSpec(secret_refs=(SigningSecretRef(name="keys", key="one"),))
-    await register(store, "signed", callback=CallbackSpec(signing=signing), paused=True)
+    await register(store, "signed", callback=SIGNED, paused=True)
     me = await join(store, "executor-0", MemberReport("1.2.3", ("signed",), {"demo": 1.5, "signed": 0.2}))
     await claim(store, me, {0, 1, 2, 3})
     async with running_bridge(store) as bridge, aiohttp.ClientSession(bridge.url) as client:
@@ -140,6 +140,17 @@ async def test_lateness_secrets_and_pause_are_conditions(store: Store) -> None:
     assert condition(signed, "Paused") == ("True", "Paused")
     assert answer["attention"] == 2
     assert (answer["members"][0]["version"], answer["members"][0]["unreadableSecrets"]) == ("1.2.3", 1)
+
+
+@pytest.mark.parametrize(("read_to", "seen"), [(0, ("Unknown", "Progressing")), (10**9, ("True", "SecretsAvailable"))])
+async def test_secrets_are_available_once_they_were_looked_for(
+    store: Store, read_to: int, seen: tuple[str, str]
+) -> None:
+    await register(store, "signed", callback=SIGNED)
+    await join(store, "executor-0", MemberReport("1.2.3", change=read_to))
+    async with running_bridge(store) as bridge, aiohttp.ClientSession(bridge.url) as client:
+        answer = await status(client, search="signed")
+    assert condition(answer["groups"][0], "SecretsAvailable") == seen
 
 
 async def test_a_purging_group_has_no_shards_to_miss(client: aiohttp.ClientSession, store: Store) -> None:

@@ -13,6 +13,7 @@ import structlog
 from durable_timer.clock import Clock
 from durable_timer.errors import StoreError
 from durable_timer.models.ownership import Member, Shard
+from durable_timer.planning.serving import Serving, serving
 from durable_timer_api.groups_cache import GroupsCache, StoreDoor
 
 TIMEOUT: Final = 2.0
@@ -33,12 +34,16 @@ class PoolKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PoolView:
-    """One pool as its store said last. `members` by name, dead ones last; `silent`: seconds, by incarnation."""
+    """One pool as its store said last. `members` by name, dead ones last; `silent`: seconds, by incarnation.
+
+    `shards` and `serving` by group.
+    """
 
     members: Sequence[Member]
     living: Mapping[str, Member]
     """Members that are not dead, by incarnation."""
     shards: Mapping[str, Sequence[Shard]]
+    serving: Mapping[str, Serving]
     silent: Mapping[str, int]
     owned: Counter[str | None]
     """Shards by their owner, dead or alive."""
@@ -83,7 +88,7 @@ class Pools:
         ordered = sorted(members, key=lambda member: (member.dead, member.name, member.incarnation))
         living = {member.incarnation: member for member in ordered if not member.dead}
         owned = Counter(shard.owner for shard in shards)
-        return PoolView(ordered, living, by_group, self._silent(members), owned)
+        return PoolView(ordered, living, by_group, serving(members, shards), self._silent(members), owned)
 
     def _silent(self, members: Sequence[Member]) -> dict[str, int]:
         """Beats are counters: one that was seen with the same number before has not beaten since."""

@@ -12,9 +12,11 @@ from durable_timer.models.durations import format_duration
 from durable_timer.models.instants import format_instant
 from durable_timer.models.ownership import Member
 from durable_timer.models.status import ExecutorState
+from durable_timer.planning.conditions import Finding
+from durable_timer.planning.serving import Serving
 from durable_timer_api.groups_cache import GroupsCache, ServedGroup
 from durable_timer_api.handlers.groups import counts_json
-from durable_timer_api.ui.conditions import Seen, group_conditions, needs_attention, worst_lateness
+from durable_timer_api.ui.conditions import group_conditions, needs_attention
 from durable_timer_api.ui.counting import Counting
 from durable_timer_api.ui.paced import Paced
 from durable_timer_api.ui.pools import PoolKey, Pools, PoolView
@@ -47,7 +49,8 @@ class Look(NamedTuple):
 class _Row(NamedTuple):
     served: ServedGroup
     pool: PoolView | None
-    conditions: Sequence[Seen]
+    serving: Serving | None
+    conditions: Sequence[Finding]
     attention: bool
 
 
@@ -111,8 +114,9 @@ class Status:
 
     def _row(self, served: ServedGroup) -> _Row:
         pool = self._pools.views.get(PoolKey(served.door.name, served.group.pool))
-        conditions = group_conditions(served.group, pool, self._groups.is_fresh_at(served.door))
-        return _Row(served, pool, conditions, needs_attention(conditions))
+        serving = None if pool is None else pool.serving.get(served.group.group_id, Serving(living=len(pool.living)))
+        conditions = group_conditions(served.group, serving, self._groups.is_fresh_at(served.door))
+        return _Row(served, pool, serving, conditions, needs_attention(conditions))
 
     def _row_json(self, row: _Row) -> dict[str, object]:
         group = row.served.group
@@ -128,12 +132,12 @@ class Status:
             "stateSince": format_instant(group.state_since),
             "paused": group.spec.paused,
             "shards": group.shards,
-            "owned": sum(owners.values()),
+            "owned": 0 if row.serving is None else row.serving.claimed,
             "owners": [{"name": name, "shards": count} for name, count in sorted(owners.most_common(OWNERS))],
-            "lateness": worst_lateness(group.group_id, living.values()),
+            "lateness": None if row.serving is None else row.serving.lateness,
             "objective": group.spec.objectives.lateness.total_seconds(),
             "counts": None if counts is None else counts_json(counts),
-            "conditions": [seen._asdict() for seen in row.conditions],
+            "conditions": [finding._asdict() for finding in row.conditions],
             "attention": row.attention,
         }
 
