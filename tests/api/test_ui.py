@@ -113,6 +113,20 @@ async def test_shards_are_shown_by_their_living_owner(client: aiohttp.ClientSess
     ]
 
 
+async def test_executors_are_shown_before_there_is_a_group() -> None:
+    store = MemoryStore()
+    await store.migrate()
+    await join(store, "executor-0")
+    async with running_bridge(store) as bridge, aiohttp.ClientSession(bridge.url) as client:
+
+        async def shown() -> bool:
+            async with client.get("/ui/status") as answer:
+                found = await answer.json()
+            return (found["total"], [member["name"] for member in found["members"]]) == (0, ["executor-0"])
+
+        await eventually(shown)
+
+
 async def test_a_dead_owner_counts_as_nobody(client: aiohttp.ClientSession, store: Store) -> None:
     dead = await join(store, "executor-0")
     await claim(store, dead, {0, 1, 2, 3})

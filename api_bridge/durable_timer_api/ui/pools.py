@@ -12,6 +12,7 @@ import structlog
 
 from durable_timer.clock import Clock
 from durable_timer.errors import StoreError
+from durable_timer.models import limits
 from durable_timer.models.ownership import Member, Shard
 from durable_timer.planning.serving import Serving, serving
 from durable_timer_api.groups_cache import GroupsCache, StoreDoor
@@ -50,7 +51,7 @@ class PoolView:
 
 
 class Pools:
-    """Reads the pools of all groups. A pool that could not be read is left out of `views`."""
+    """Reads the default pool and those of all groups. One that could not be read is left out of `views`."""
 
     def __init__(self, groups: GroupsCache, clock: Clock) -> None:
         self.views: Mapping[PoolKey, PoolView] = {}
@@ -60,7 +61,8 @@ class Pools:
 
     async def read(self) -> None:
         """Reads all of them, one after the other; a store that does not answer is not asked for its other pools."""
-        wanted = {PoolKey(served.door.name, served.group.pool): served.door for served in self._groups.known()}
+        wanted = {PoolKey(door.name, limits.POOL_DEFAULT): door for door in self._groups.doors}
+        wanted |= {PoolKey(served.door.name, served.group.pool): served.door for served in self._groups.known()}
         views: dict[PoolKey, PoolView] = {}
         away = set()
         for key, door in sorted(wanted.items(), key=lambda item: item[0]):
