@@ -260,7 +260,7 @@ class TestStoreAway:
         cluster.store.away = True
         assert await cluster.reconcile("t") is not None
         cluster.groups.known.clear()
-        assert await cluster.reconcile("t") is not None
+        assert await cluster.reconcile("t") is None
         assert cluster.api.objects[key_of("t")] == before
 
 

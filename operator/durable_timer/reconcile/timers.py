@@ -87,7 +87,7 @@ class TimerReconciler:
             return None
         group = self.group_of(resource)
         if group is None and is_declared(_status_of(resource), resource.generation):
-            return UNREACHABLE_PAUSE  # a group's row never goes: its store was not read yet
+            return None  # a group's row never goes: its store was not read yet, and it is queued again when it is
         try:
             resource, situation, verdict = await self._declare(resource, group)
         except StoreUnavailable as error:
