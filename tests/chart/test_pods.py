@@ -103,6 +103,15 @@ def test_a_store_comes_from_its_secret_with_its_tls(full: Objects) -> None:
     }
 
 
+def test_a_certificate_is_held_against_the_images_authorities_where_none_is_named(helm: Helm) -> None:
+    def url(mode: str) -> str:
+        objects = helm.render({"stores": {"default": {"tls": {"mode": mode}}}})
+        return str(environment(objects.one("Deployment", "-bridge"))["DURABLE_TIMER_STORE"])
+
+    assert url("verify-full").endswith("?sslmode=verify-full&sslrootcert=/etc/ssl/certs/ca-certificates.crt")
+    assert url("require").endswith("?sslmode=require")
+
+
 def test_no_url_is_shown(full: Objects) -> None:
     urls = [each for each in full if "postgresql://" in str(each)]
     assert {each["kind"] for each in urls} == {"Secret"}

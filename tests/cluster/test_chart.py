@@ -131,6 +131,16 @@ NOBODY = [
 ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("crds", "installed")
+def test_cluster_wide_the_operator_alone_reaches_other_namespaces(namespace: str, kubectl: Kubectl) -> None:
+    for account in ALLOWED:
+        subject = f"system:serviceaccount:{namespace}:dt-durable-timer-{account}"
+        asked = ("auth", "can-i", "--as", subject, "-n", "default")
+        timers = kubectl.run(*asked, "patch", "timers.durabletimer.dev").stdout.strip()
+        secrets = kubectl.run(*asked, "get", "secrets/webhook-key").stdout.strip()
+        assert (timers, secrets) == ("yes" if account in {"operator", "uninstall"} else "no", "no"), account
+
+
 @pytest.mark.parametrize("account", ALLOWED)
 @pytest.mark.usefixtures("crds", "installed")
 def test_an_account_may_do_its_own_and_nothing_else(account: str, namespace: str, kubectl: Kubectl) -> None:

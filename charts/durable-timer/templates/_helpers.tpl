@@ -90,11 +90,20 @@ key: url
 - name: {{ $raw }}
   valueFrom: {secretKeyRef: {name: {{ $secret.name }}, key: {{ $secret.key }}}}
 - name: {{ .variable }}
-  value: "$({{ $raw }})?sslmode={{ $tls.mode }}{{ if or $tls.caSecretName $tls.caConfigMapName }}&sslrootcert=/etc/durable-timer/stores/{{ .name }}/{{ $tls.caKey | default "ca.crt" }}{{ end }}"
+  value: "$({{ $raw }})?sslmode={{ $tls.mode }}{{ with include "durable-timer.storeAuthority" (dict "name" .name "tls" $tls) }}&sslrootcert={{ . }}{{ end }}"
 {{- else }}
 - name: {{ .variable }}
   valueFrom: {secretKeyRef: {name: {{ $secret.name }}, key: {{ $secret.key }}}}
 {{- end }}
+{{- end }}
+
+{{/* The file of authorities that a database's certificate is held against; nothing where it is not. Input: dict name, tls. */}}
+{{- define "durable-timer.storeAuthority" -}}
+{{- if or .tls.caSecretName .tls.caConfigMapName -}}
+/etc/durable-timer/stores/{{ .name }}/{{ .tls.caKey | default "ca.crt" }}
+{{- else if hasPrefix "verify-" .tls.mode -}}
+/etc/ssl/certs/ca-certificates.crt
+{{- end -}}
 {{- end }}
 
 {{/* All stores: the default one and the named ones. */}}
