@@ -22,7 +22,7 @@ def program(pod: Pod) -> int:
     Raises:
         ProcessLookupError: the container has none here.
     """
-    for pid in _processes(pod.containers[0]):
+    for pid in _processes(pod.containers[0]) if pod.containers else ():
         with contextlib.suppress(OSError):
             if (PROC / str(pid) / "comm").read_text().strip() != INIT:
                 return pid

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,6 +16,7 @@ import yaml
 
 from e2e.cluster import ROOT, Cluster, Images
 from e2e.kubectl import COMPONENT, Kubectl, Pod, waited
+from e2e.node import send
 from e2e.remote import RemoteClient
 from faults.load import GROUP, Targets
 from faults.loop import Loop
@@ -167,13 +169,16 @@ def _address(kubectl: Kubectl, service: str) -> str:
 
 
 def _delete(*every: Kubectl) -> None:
-    """What is under way there may be cut off: nobody counts it any more."""
+    """Nobody counts any more what is under way there, and a database that goes first would be waited for: all is killed."""
     for kubectl in every:
         kubectl("delete", "namespace", kubectl.namespace, "--wait=false", "--ignore-not-found")
-        kubectl("delete", "pods", "--all", "--force", "--grace-period=0", "--wait=false")
     for kubectl in every:
-        waited(partial(_no_pods, kubectl), GONE_WITHIN)
+        waited(partial(_none_left, kubectl), GONE_WITHIN)
 
 
-def _no_pods(kubectl: Kubectl) -> bool:
-    return not kubectl.get("pods")["items"]
+def _none_left(kubectl: Kubectl) -> bool:
+    pods = list(map(Pod.parse, kubectl.get("pods")["items"]))
+    for pod in pods:
+        with contextlib.suppress(ProcessLookupError):
+            send(pod, signal.SIGKILL)
+    return not pods
