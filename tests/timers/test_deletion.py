@@ -60,6 +60,21 @@ async def test_one_applied_again_meanwhile_waits_for_that_and_is_declared(cluste
     assert (await cluster.row("t")).uid != taken.uid
 
 
+async def test_one_of_a_cluster_built_anew_goes_also_before_its_running_row_is_adopted(
+    cluster: Cluster, executor: Executor
+) -> None:
+    await cluster.apply("t", one_shot())
+    taken = await executor.take_one()
+    anew = Cluster(cluster.world)
+    await anew.register()
+    await anew.apply("t", one_shot())
+    assert anew.condition("t", "Ready") == ("False", "Running")
+    await delete(anew)
+    assert anew.api.objects == {}
+    await executor.settle(taken, OutcomeKind.FAILED, attempt=1)
+    assert await anew.find("t") is None
+
+
 @pytest.mark.parametrize("running", [False, True])
 async def test_a_retained_row_goes_on_as_an_ordinary_one(
     cluster: Cluster, executor: Executor, *, running: bool

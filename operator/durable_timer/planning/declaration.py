@@ -249,12 +249,17 @@ class Release:
     version: Version
 
 
-def decide_deletion(uid: str, policy: DeletionPolicy, row: Timer | None) -> Drop | Release | None:
+def decide_deletion(
+    uid: str, policy: DeletionPolicy, row: Timer | None, *, adopting: bool = False
+) -> Drop | Release | None:
     """What becomes of the row of a resource that is being deleted; None when nothing (more) is to be done.
 
-    A row that another object declares (the same resource in a cluster built anew) is that one's.
+    A row that another object declares (the same resource in a cluster built anew) is that one's; `adopting`: this object
+    is the later one, and had not come to declare it yet (it ran).
     """
-    if row is None or row.managed_by is None or row.managed_by.uid != uid or row.cancel_requested:
+    if row is None or row.managed_by is None or row.cancel_requested:
+        return None
+    if row.managed_by.uid != uid and not adopting:
         return None
     version = Version(row.uid, row.version)
     match policy:

@@ -84,7 +84,7 @@ class TimerDeletion:
         rows = self._rows.of(store_name, group_id)
         row = await rows.get(timer_id)
         for _ in range(_TRIES):
-            step = decide_deletion(resource.uid, _policy(resource), row)
+            step = decide_deletion(resource.uid, _policy(resource), row, adopting=_adopts(resource))
             match step:
                 case None:
                     return
@@ -106,3 +106,8 @@ class TimerDeletion:
 def _policy(resource: Resource) -> DeletionPolicy:
     retained = resource.spec.get("deletionPolicy") == DeletionPolicy.RETAIN.value
     return DeletionPolicy.RETAIN if retained else DeletionPolicy.DELETE
+
+
+def _adopts(resource: Resource) -> bool:
+    """Whether it was about to declare a row, and never had."""
+    return FINALIZER in resource.finalizers and resource.status.get("declaredGeneration") is None
