@@ -47,6 +47,9 @@ _STEADY: Final = frozenset({
 """What stays as it was last seen while the store does not say anything."""
 
 
+_SETTLED: Final = (GroupReason.SHARDS_ASSIGNED, GroupReason.SHARDS_UNASSIGNED)
+
+
 @dataclass(frozen=True, slots=True)
 class Blocked:
     """Why a group is not registered as it is declared. `stalled`: until somebody changes something."""
@@ -78,8 +81,9 @@ class GroupFacts:
 
     `blocked` is None for a group that is registered as declared; only then the rest means this group. `away` says why
     the store cannot be reached. `serving` is None until its pool was looked at. `unassigned`: not all shards are with
-    their executor, and that for longer than a hand-over takes; `new`: they never were, and the group is as new as that.
-    `secrets_told`: the living executors have looked for the Secrets that the spec names.
+    their executor, and that for longer than a hand-over takes; `new`: they never were, and the group, or the first living executor of its pool, is as new as that.
+    `secrets_told`: the living executors have looked for the Secrets that the spec names. `lateness` is None until it was
+    watched for long enough. What is not known yet stays as it was published, so that a new leader is no news.
     """
 
     generation: int
@@ -92,14 +96,14 @@ class GroupFacts:
     unassigned: bool = True
     new: bool = False
     secrets_told: bool = True
-    lateness: Lateness = Lateness()
+    lateness: Lateness | None = None
     paused: Pausing = Pausing(asked=False, in_effect=False)
     counts: Counts | None = None
 
 
 def group_status(previous: TimerGroupStatus, facts: GroupFacts) -> TimerGroupStatus:
     """The status to publish: equal to `previous` where nothing that matters changed."""
-    kept = facts.away is not None or (facts.blocked is not None and not facts.blocked.stalled)
+    kept = facts.away is not None or facts.blocked is None or not facts.blocked.stalled
     executors = facts.serving.executors if facts.serving is not None else (previous.executors if kept else ())
     current = TimerGroupStatus(
         observed_generation=facts.generation,
@@ -168,7 +172,7 @@ def _verdict(facts: GroupFacts, parts: list[Finding]) -> tuple[str, str, bool]:
     if facts.blocked is not None:
         return facts.blocked.reason, facts.blocked.message, facts.blocked.stalled
     for type_ in (ConditionType.SECRETS_AVAILABLE, ConditionType.SHARDS_ASSIGNED):
-        found = next(part for part in parts if part.type is type_)
+        found = next(part for part in parts if part.type == type_)
         if found.status is not ConditionStatus.TRUE:
             return found.reason, found.message, False
     return GroupReason.READY, "registered, and all shards are served", False
@@ -184,9 +188,10 @@ def _parts(previous: tuple[Condition, ...], facts: GroupFacts) -> Iterator[Findi
     yield true(ConditionType.STORE_REACHABLE, GroupReason.STORE_REACHABLE, "the store answers")
     if facts.blocked is not None or facts.spec is None:
         return
-    yield _shards(facts, facts.spec)
-    yield _secrets(facts, facts.spec)
-    yield _lateness(facts, facts.spec)
+    known = {found.type: found for found in _as_last_seen(previous)}
+    yield _shards(facts, facts.spec, known.get(ConditionType.SHARDS_ASSIGNED))
+    yield _secrets(facts, facts.spec, known.get(ConditionType.SECRETS_AVAILABLE))
+    yield _lateness(facts, facts.spec, known.get(ConditionType.LATENESS_WITHIN_OBJECTIVE))
     yield _paused(facts.paused)
 
 
@@ -196,9 +201,11 @@ def _as_last_seen(previous: tuple[Condition, ...]) -> Iterator[Finding]:
             yield Finding(condition.type, condition.status, condition.reason, condition.message)
 
 
-def _shards(facts: GroupFacts, spec: TimerGroupSpec) -> Finding:
+def _shards(facts: GroupFacts, spec: TimerGroupSpec, known: Finding | None) -> Finding:
     type_ = ConditionType.SHARDS_ASSIGNED
     serving = facts.serving
+    if (serving is None or facts.new) and facts.unassigned and known is not None and known.reason in _SETTLED:
+        return known
     if serving is None:
         return false(type_, GroupReason.PROGRESSING, "its shards are about to be claimed")
     if not facts.unassigned:
@@ -218,11 +225,13 @@ def _shards(facts: GroupFacts, spec: TimerGroupSpec) -> Finding:
     )
 
 
-def _secrets(facts: GroupFacts, spec: TimerGroupSpec) -> Finding:
+def _secrets(facts: GroupFacts, spec: TimerGroupSpec, known: Finding | None) -> Finding:
     type_ = ConditionType.SECRETS_AVAILABLE
     signing = spec.callback.signing
     if signing is None or not signing.secret_refs:
         return true(type_, GroupReason.NO_SECRETS, "callbacks are not signed")
+    if facts.serving is None and facts.secrets_told and known is not None:
+        return known
     names = facts.serving.unreadable if facts.serving is not None else ()
     if not names and not facts.secrets_told:
         return unknown(type_, GroupReason.PROGRESSING, "executors are about to look for its Secrets")
@@ -232,15 +241,18 @@ def _secrets(facts: GroupFacts, spec: TimerGroupSpec) -> Finding:
     return false(type_, GroupReason.SECRET_MISSING, f"callbacks are held: {', '.join(names)} cannot read {secrets}")
 
 
-def _lateness(facts: GroupFacts, spec: TimerGroupSpec) -> Finding:
+def _lateness(facts: GroupFacts, spec: TimerGroupSpec, known: Finding | None) -> Finding:
     type_ = ConditionType.LATENESS_WITHIN_OBJECTIVE
     objective = format_duration(spec.objectives.lateness)
-    match facts.lateness.reason:
+    if facts.lateness is None and known is not None:
+        return known
+    lateness = facts.lateness or Lateness()
+    match lateness.reason:
         case GroupReason.LATENESS_ABOVE_OBJECTIVE:
-            p99 = facts.lateness.p99 or 0.0
-            return false(type_, facts.lateness.reason, f"the 99th percentile was {p99:.3g} s, above {objective}")
+            p99 = lateness.p99 or 0.0
+            return false(type_, lateness.reason, f"the 99th percentile was {p99:.3g} s, above {objective}")
         case GroupReason.LATENESS_WITHIN_OBJECTIVE:
-            return true(type_, facts.lateness.reason, f"the 99th percentile is at most {objective}")
+            return true(type_, lateness.reason, f"the 99th percentile is at most {objective}")
         case _:
             return unknown(type_, GroupReason.NO_DATA, "no executor has reported lateness lately")
 

@@ -24,7 +24,6 @@ from durable_timer.planning.group_status import (
     UNTOLD,
     Blocked,
     GroupFacts,
-    Lateness,
     Pausing,
     group_status,
 )
@@ -132,11 +131,20 @@ class GroupReconciler:
         registered = await register(store, resource, spec, owner, before)
         if registered.row is not None:
             self._directory.put(spec.store, registered.row)
+        await self._end_others(owner, (spec.store, declared_id(resource)))
         if registered.adopted_from is not None:
             await self._api.event(
                 resource, "Normal", "Adopted", f"taken over from {registered.adopted_from!r}, as the annotation asks"
             )
         return await self._served(resource, spec, store, registered)
+
+    async def _end_others(self, owner: str, declared: tuple[str, str]) -> None:
+        """Marks what an earlier resource of the same name registered, in another store or under another id, as deleted."""
+        for store_name, group in list(self._directory.owned(owner)):
+            if group.state is GroupState.ACTIVE and (store_name, group.group_id) != declared:
+                row = await self._stores[store_name].set_group_state(group.group_id, owner, GroupState.DELETED)
+                self._directory.put(store_name, row)
+                log.info("deleted, its timers are kept", group=group.group_id, owner=owner)
 
     async def _served(
         self, resource: Resource, spec: TimerGroupSpec, store: Store, registered: Registered
@@ -154,7 +162,7 @@ class GroupReconciler:
             unassigned=served.unassigned if served is not None else True,
             new=served.new if served is not None else True,
             secrets_told=self._secrets_told(resource, spec, memory, served),
-            lateness=served.lateness if served is not None else Lateness(),
+            lateness=served.lateness if served is not None else None,
             paused=self._pausing(resource, spec, memory),
             counts=await self._counts(store, registered.row, memory),
         )

@@ -37,7 +37,7 @@ class Served:
     read: bool
     unassigned: bool
     new: bool
-    lateness: Lateness
+    lateness: Lateness | None
 
 
 @dataclass(slots=True)
@@ -49,8 +49,8 @@ class _Watched:
     unassigned: bool = True
     new: bool = True
     assigned_at: float = field(default=float("-inf"))
-    lateness: Lateness = field(default_factory=Lateness)
-    lately: GroupReason = GroupReason.NO_DATA
+    lateness: Lateness | None = None
+    lately: GroupReason | None = None
     lately_since: float = field(default=float("-inf"))
     told: Served | None = None
 
@@ -139,6 +139,8 @@ class Pools:
             watched.assigned_at, watched.unassigned = now, False
         elif now - watched.assigned_at >= HAND_OVER:
             watched.unassigned = True
+        if not watched.serving.living:
+            watched.seen_at, watched.new = now, True
         watched.new = watched.new and watched.unassigned and now - watched.seen_at < HAND_OVER
         p99 = watched.serving.lateness
         if p99 is None or row is None:
@@ -149,5 +151,6 @@ class Pools:
             reason = GroupReason.LATENESS_ABOVE_OBJECTIVE
         if reason is not watched.lately:
             watched.lately, watched.lately_since = reason, now
-        if reason is not watched.lateness.reason and now - watched.lately_since >= LATENESS_LASTS:
+        held = watched.lateness.reason if watched.lateness is not None else None
+        if reason is not held and now - watched.lately_since >= LATENESS_LASTS:
             watched.lateness = Lateness(reason, p99)
