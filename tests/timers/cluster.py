@@ -15,6 +15,7 @@ from durable_timer.models.status import ConditionStatus, TimerStatus
 from durable_timer.models.timer import Timer
 from durable_timer.planning.declared import timer_id_of
 from durable_timer.reconcile.base import RegisteredGroup
+from durable_timer.reconcile.cache import ResourceCache
 from durable_timer.reconcile.timers import TimerReconciler
 from tests.stores.contract.world import World, unique
 
@@ -155,7 +156,7 @@ class Cluster:
 
     def operator(self) -> TimerReconciler:
         """A new leader."""
-        return TimerReconciler(self.api, self.groups, {"default": self.store}, self.clock)
+        return TimerReconciler({"default": self.store}, self.api, ResourceCache(), self.groups, self.clock)
 
     async def register(self) -> None:
         """Lets the directory read the group as it is."""

@@ -298,3 +298,10 @@ async def test_rest_may_not_write_what_a_resource_declares(cluster: Cluster) -> 
     await cluster.apply("t", one_shot(soon()))
     result = await cluster.world.store.update(cluster.world.group_id, Target("k8s:shop:t"), TimerChange(labels={}))
     assert result.refusal is Refusal.MANAGED
+
+
+async def test_a_resource_that_went_meanwhile_is_no_error(cluster: Cluster) -> None:
+    resource = cluster.api.apply("t", one_shot(soon()))
+    cluster.api.remove("t")
+    assert await cluster.timers.reconcile(resource) is None
+    assert await cluster.find("t") is None

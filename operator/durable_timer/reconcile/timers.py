@@ -9,7 +9,7 @@ from typing import Final, assert_never
 from pydantic import ValidationError
 
 from durable_timer.clock import Clock
-from durable_timer.errors import StoreUnavailable
+from durable_timer.errors import KubeGone, StoreUnavailable
 from durable_timer.models.resource import FINALIZER, Resource, ResourceKey
 from durable_timer.models.results import Target
 from durable_timer.models.status import TimerReason, TimerStatus
@@ -40,6 +40,7 @@ from durable_timer.planning.declared import (
 from durable_timer.planning.declared_payload import PayloadRules
 from durable_timer.planning.timer_status import is_declared, look_again, timer_news, timer_status
 from durable_timer.reconcile.base import GroupDirectory, RegisteredGroup, ResourceApi, Stores
+from durable_timer.reconcile.cache import ResourceCache
 from durable_timer.reconcile.gathering import GroupRows, StoreClock, StoreRows
 from durable_timer.reconcile.timer_deletion import TimerDeletion
 
@@ -67,8 +68,11 @@ class TimerReconciler:
     deleted or released for sure, also when it was deleted while no operator ran.
     """
 
-    def __init__(self, api: ResourceApi, directory: GroupDirectory, stores: Stores, clock: Clock) -> None:
+    def __init__(
+        self, stores: Stores, api: ResourceApi, cache: ResourceCache, directory: GroupDirectory, clock: Clock
+    ) -> None:
         self._api = api
+        self._cache = cache
         self._directory = directory
         self._clock = clock
         self._rows = StoreRows(stores)
@@ -81,6 +85,13 @@ class TimerReconciler:
     async def reconcile(self, resource: Resource) -> timedelta | None:
         """See `Reconciler.reconcile`."""
         self._known[resource.key] = resource
+        try:
+            return await self._reconcile(resource)
+        except KubeGone:  # the watch says so next, or has said so while this object was being written
+            self._cache.drop(resource.key, resource.uid)
+            return None
+
+    async def _reconcile(self, resource: Resource) -> timedelta | None:
         if resource.deleting:
             if await self._deletion.finish(resource):
                 self._forget(resource.key)
@@ -143,6 +154,7 @@ class TimerReconciler:
             acts = isinstance(step, Create | Change | Run | Redrive)
             if (acts or row is not None) and FINALIZER not in resource.finalizers:
                 resource = await self._api.set_finalizer(resource, present=True)
+                self._cache.put(resource)
             if not isinstance(step, Create | Change | Run | Redrive):
                 return resource, situation, step
             row = await self._apply(resource, group, rows, step)
@@ -175,7 +187,9 @@ class TimerReconciler:
         status = timer_status(situation, verdict, self._clock.now())
         if status == situation.status:
             return
-        await self._api.write_status(resource, status.to_json())
+        written = await self._api.write_status(resource, status.to_json())
+        if written is not None:
+            self._cache.put(written)
         for item in timer_news(situation.status.conditions, status.conditions):
             await self._api.event(resource, item.type, item.reason, item.message)
 
