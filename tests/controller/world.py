@@ -173,6 +173,7 @@ class World:
         self.api = Api(self.store_clock.now)
         self.metrics = OperatorMetrics()
         self.leading = True
+        self.executors: dict[str, Executor] = {}
         self._settings = CoreSettings(cluster, namespaces, "operator", timedelta(seconds=10))
         self.process = Process("operator")
         self.core = self._start()
@@ -197,11 +198,21 @@ class World:
     def restart(self) -> None:
         """A new operator process, the old one being gone."""
         self.loop.crash(self.process)
+        self.start_another()
+
+    def start_another(self) -> None:
+        """A new operator process beside the old one."""
         self.process = Process("operator")
         self.core = self._start()
 
+    def become(self, *, cluster: str = "default", namespaces: tuple[str, ...] = ()) -> None:
+        """A new operator process with other settings."""
+        self._settings = replace(self._settings, cluster=cluster, namespaces=namespaces)
+        self.restart()
+
     def executor(self, name: str) -> Executor:
-        return Executor(self, name)
+        made = self.executors[name] = Executor(self, name)
+        return made
 
     def wait(self, done: Callable[[], object], within: float = 30.0) -> None:
         """Runs until that holds; an error when it does not in time."""
@@ -228,6 +239,9 @@ class World:
 
     def epochs(self) -> dict[ShardKey, int]:
         return {key: row.epoch for key, row in self.database.shards.items()}
+
+    def assigned(self) -> dict[ShardKey, str | None]:
+        return {key: row.assigned_to for key, row in self.database.shards.items()}
 
     def settled(self, *names: str) -> bool:
         """Whether all shards are owned by exactly these executors, as assigned."""

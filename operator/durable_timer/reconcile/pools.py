@@ -45,7 +45,8 @@ class _Watched:
     """One group of a pool, with the times since when something is as it is."""
 
     serving: Serving
-    seen_at: float
+    hopeful_at: float
+    """Since when there is somebody to claim its shards."""
     unassigned: bool = True
     new: bool = True
     assigned_at: float = field(default=float("-inf"))
@@ -140,8 +141,9 @@ class Pools:
         elif now - watched.assigned_at >= HAND_OVER:
             watched.unassigned = True
         if not watched.serving.living:
-            watched.seen_at, watched.new = now, True
-        watched.new = watched.new and watched.unassigned and now - watched.seen_at < HAND_OVER
+            watched.hopeful_at = now
+        hopeful = watched.serving.living > 0 and now - watched.hopeful_at < HAND_OVER
+        watched.new = watched.unassigned and hopeful
         p99 = watched.serving.lateness
         if p99 is None or row is None:
             reason = GroupReason.NO_DATA
