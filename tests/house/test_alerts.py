@@ -83,14 +83,17 @@ def test_every_alert_says_how_bad_it_is_and_what_to_do() -> None:
         assert runbook.read_text().startswith(f"# {name}\n"), f"{runbook.name} is not the page of {name}"
 
 
-def test_every_runbook_belongs_to_an_alert_and_has_all_its_parts() -> None:
-    pages = {path for path in RUNBOOKS.glob("*.md") if path.name != "README.md"}
-    assert pages == {ROOT / rule["annotations"]["runbook_url"] for rule in ALERTS.values()}
-    for path in pages:
+def test_the_runbook_of_an_alert_has_all_its_parts() -> None:
+    for path in (ROOT / rule["annotations"]["runbook_url"] for rule in ALERTS.values()):
         text = path.read_text()
         assert re.findall(r"^## (.+)$", text, re.MULTILINE)[:3] == ["What you see", "Why", "What to do"], path.name
         assert "```sh\n" in text, f"{path.name} has no command"
-        assert f"({path.name})" in (RUNBOOKS / "README.md").read_text(), f"README.md does not lead to {path.name}"
+
+
+def test_every_runbook_is_found_from_the_first_page() -> None:
+    first = (RUNBOOKS / "README.md").read_text()
+    pages = {path.name for path in RUNBOOKS.glob("*.md")} - {"README.md"}
+    assert not {name for name in pages if f"({name})" not in first}
 
 
 def test_every_alert_is_shown_to_fire_and_to_stay_away() -> None:
