@@ -149,14 +149,20 @@ class Cluster:
     api: Api = field(default_factory=Api)
     groups: Groups = field(default_factory=Groups)
     clock: MovedClock = field(default_factory=MovedClock)
+    leads: bool = True
 
     def __post_init__(self) -> None:
         self.store = Switch(self.world.store)
         self.timers = self.operator()
 
+    def leading(self) -> bool:
+        return self.leads
+
     def operator(self) -> TimerReconciler:
         """A new leader."""
-        return TimerReconciler({"default": self.store}, self.api, ResourceCache(), self.groups, self.clock)
+        return TimerReconciler(
+            {"default": self.store}, self.api, ResourceCache(), self.groups, self.clock, self.leading
+        )
 
     async def register(self) -> None:
         """Lets the directory read the group as it is."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from durable_timer.errors import KubeConflict, KubeUnavailable
+from durable_timer.errors import KubeConflict, KubeUnavailable, NotLeading
 from durable_timer.models.outcome import OutcomeKind
 from durable_timer.models.resource import REDRIVE_REQUESTED, RUN_REQUESTED
 from durable_timer.models.results import Refusal, Target
@@ -305,3 +305,18 @@ async def test_a_resource_that_went_meanwhile_is_no_error(cluster: Cluster) -> N
     cluster.api.remove("t")
     assert await cluster.timers.reconcile(resource) is None
     assert await cluster.find("t") is None
+
+
+async def test_a_leader_of_old_that_goes_on_in_the_middle_writes_nothing(cluster: Cluster) -> None:
+    await cluster.apply("t", schedule())
+    await cluster.apply("goes", one_shot(soon()))
+    before = await cluster.row("t"), await cluster.row("goes")
+    cluster.leads = False
+    cluster.api.apply("new", one_shot())
+    cluster.api.apply("t", schedule(labels={"a": "b"}), {RUN_REQUESTED: "late"})
+    cluster.api.remove("goes")
+    for name in ("new", "t", "goes"):
+        with pytest.raises(NotLeading):
+            await cluster.reconcile(name)
+    assert (await cluster.row("t"), await cluster.row("goes")) == before
+    assert await cluster.find("new") is None

@@ -72,7 +72,7 @@ class Core:
             self._directory, settings.request_timeout, clock, leading, lambda _, group: self._group_concerns(group)
         )
         self._absence = Absence(api, self.serves, self._suspects, self._gone, clock)
-        timers = TimerReconciler(stores, api, self._cache, self._directory, clock)
+        timers = TimerReconciler(stores, api, self._cache, self._directory, clock, leading)
         self._drift = Drift(self._cache, timers, self._queue.add, clock)
         self._reconcilers: Mapping[ResourceKind, Reconciler] = {
             ResourceKind.TIMER_GROUP: GroupReconciler(

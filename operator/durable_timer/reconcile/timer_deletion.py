@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import Final, assert_never
 
 from durable_timer.clock import Clock
@@ -12,7 +13,7 @@ from durable_timer.models.resource import FINALIZER, Resource
 from durable_timer.models.results import Target
 from durable_timer.planning.declaration import Drop, Release, decide_deletion
 from durable_timer.planning.declared import group_name, timer_id_of
-from durable_timer.reconcile.base import GroupDirectory, ResourceApi, Stores
+from durable_timer.reconcile.base import GroupDirectory, ResourceApi
 from durable_timer.reconcile.gathering import StoreRows
 
 GIVE_UP_AFTER: Final = 600.0
@@ -25,11 +26,11 @@ class TimerDeletion:
     """Deletes what Timers declared, in whatever state their groups are."""
 
     def __init__(
-        self, api: ResourceApi, directory: GroupDirectory, stores: Stores, rows: StoreRows, clock: Clock
+        self, api: ResourceApi, directory: GroupDirectory, store_names: Sequence[str], rows: StoreRows, clock: Clock
     ) -> None:
         self._api = api
         self._directory = directory
-        self._stores = stores
+        self._store_names = store_names
         self._rows = rows
         self._clock = clock
         self._waiting_since: dict[str, float] = {}
@@ -76,7 +77,7 @@ class TimerDeletion:
         places = [] if found is None else [(found.store_name, found.group.group_id)]
         noted = resource.status.get("groupId")
         if isinstance(noted, str) and (found is None or found.group.group_id != noted):
-            places += [(store_name, noted) for store_name in self._stores]
+            places += [(store_name, noted) for store_name in self._store_names]
         return places
 
     async def _let_go(self, resource: Resource, store_name: str, group_id: str) -> None:
@@ -94,10 +95,7 @@ class TimerDeletion:
                         return
                     row = dropped.timer
                 case Release(change, version):
-                    released = await self._stores[store_name].update(
-                        group_id, Target(timer_id, version), change, managed=True
-                    )
-                    row = released.timer
+                    row = (await rows.update(Target(timer_id, version), change)).timer
                 case _:
                     assert_never(step)
         raise StoreUnavailable(f"somebody else keeps writing the row of {timer_id}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, assert_never
@@ -69,14 +70,20 @@ class TimerReconciler:
     """
 
     def __init__(
-        self, stores: Stores, api: ResourceApi, cache: ResourceCache, directory: GroupDirectory, clock: Clock
+        self,
+        stores: Stores,
+        api: ResourceApi,
+        cache: ResourceCache,
+        directory: GroupDirectory,
+        clock: Clock,
+        leading: Callable[[], bool],
     ) -> None:
         self._api = api
         self._cache = cache
         self._directory = directory
         self._clock = clock
-        self._rows = StoreRows(stores)
-        self._deletion = TimerDeletion(api, directory, stores, self._rows, clock)
+        self._rows = StoreRows(stores, leading)
+        self._deletion = TimerDeletion(api, directory, tuple(stores), self._rows, clock)
         self._clocks = {name: StoreClock(store, clock) for name, store in stores.items()}
         self._rules: dict[str, PayloadRules] = {}
         self._readings: dict[ResourceKey, _Reading] = {}
@@ -157,25 +164,24 @@ class TimerReconciler:
                 self._cache.put(resource)
             if not isinstance(step, Create | Change | Run | Redrive):
                 return resource, situation, step
-            row = await self._apply(resource, group, rows, step)
+            row = await self._apply(resource, rows, step)
         situation = self._situation(resource, group, row, await self.now(group))
         return resource, situation, Waiting(TimerReason.PROGRESSING, "somebody else keeps writing its row")
 
-    async def _apply(self, resource: Resource, group: RegisteredGroup, rows: GroupRows, step: Step) -> Timer | None:
+    async def _apply(self, resource: Resource, rows: GroupRows, step: Step) -> Timer | None:
         """Takes a step; the row as it is then, whether the step was applied or not."""
-        store, group_id = group.store, group.group.group_id
         timer_id = timer_id_of(resource.namespace, resource.name)
         notice: Notice | None
         match step:
             case Create(timer):
                 return (await rows.create(timer)).timer
             case Change(change, version, notice):
-                result = await store.update(group_id, Target(timer_id, version), change, managed=True)
+                result = await rows.update(Target(timer_id, version), change)
             case Run(request):
-                [result] = await store.run(group_id, [Target(timer_id, request=request)])
+                result = await rows.run(Target(timer_id, request=request))
                 notice = Notice("RunRequested", f"run once, as asked for by the request {request}")
             case Redrive(request):
-                [result] = await store.redrive(group_id, [Target(timer_id, request=request)])
+                result = await rows.redrive(Target(timer_id, request=request))
                 notice = Notice("RedriveRequested", f"redriven, as asked for by the request {request}")
             case _:
                 assert_never(step)
