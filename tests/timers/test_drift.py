@@ -134,3 +134,15 @@ async def test_passes_follow_each_other(cluster: Cluster) -> None:
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_one_that_is_soon_due_is_looked_at_for_its_outcome(cluster: Cluster) -> None:
+    await cluster.apply("near", one_shot(soon(timedelta(seconds=90))))
+    await cluster.apply("far", one_shot(soon()))
+    comparison, found = drift(cluster)
+    await comparison.compare()
+    assert found == [key_of("near")]
+    again = await cluster.reconcile("near")
+    assert again is not None
+    assert timedelta(seconds=60) < again < timedelta(seconds=95)
+    assert await cluster.reconcile("far") is None

@@ -14,6 +14,9 @@ from durable_timer.planning.declaration import Outdated, Ready, Situation, Stall
 _LOOK_AFTER: Final = timedelta(seconds=1)
 """How long after it was due a row is looked at for its outcome, and how soon again what is under way."""
 
+_LOOK_AHEAD: Final = timedelta(minutes=2)
+"""A row that is due later than this is left to the comparison of all rows, which finds it when it is nearer."""
+
 _LOOK_UNTIL: Final = timedelta(minutes=1)
 """A row that is due for longer than this (of a paused group, say) is left to the comparison of all rows."""
 
@@ -55,7 +58,7 @@ def is_declared(status: TimerStatus, generation: int) -> bool:
 
 
 def look_again(now: Situation, verdict: Verdict) -> timedelta | None:
-    """When the status is to follow what the row has become meanwhile; None when only a change needs it.
+    """When the status is to follow what the row has become meanwhile; None when that is far away, or a change needs it.
 
     What is overdue is looked at after as long as it has been overdue, so a long delivery costs a few looks.
     """
@@ -67,7 +70,7 @@ def look_again(now: Situation, verdict: Verdict) -> timedelta | None:
         return _LOOK_AFTER
     waits = now.row.state is TimerState.RUNNING or _is_queued(now.row)
     overdue = now.now - now.row.due_at
-    if not waits or overdue > _LOOK_UNTIL:
+    if not waits or not -_LOOK_AHEAD <= overdue <= _LOOK_UNTIL:
         return None
     return max(_LOOK_AFTER, abs(overdue)) if overdue >= timedelta(0) else _LOOK_AFTER - overdue
 

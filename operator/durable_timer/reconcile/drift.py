@@ -95,7 +95,7 @@ class Drift:
         now = await self._timers.now(group)
         found = 0
         for number, (resource, row) in enumerate(zip(page, rows, strict=True), 1):
-            if not self._timers.is_in_order(resource, group, row, now):
+            if not self._timers.is_at_rest(resource, group, row, now):
                 found += 1
                 self._reconcile(resource.key)
             if number % _TURN == 0:

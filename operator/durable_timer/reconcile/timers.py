@@ -134,8 +134,8 @@ class TimerReconciler:
         """The now of the group's store. Raises: StoreError."""
         return await self._clocks[group.store_name].now()
 
-    def is_in_order(self, resource: Resource, group: RegisteredGroup, row: Timer | None, now: datetime) -> bool:
-        """Whether a reconcile would write nothing, neither to the store nor to Kubernetes."""
+    def is_at_rest(self, resource: Resource, group: RegisteredGroup, row: Timer | None, now: datetime) -> bool:
+        """Whether a reconcile would write nothing, neither to the store nor to Kubernetes, and want no other one soon."""
         if resource.deleting:
             return False
         situation = self._situation(resource, group, row, now)
@@ -144,7 +144,8 @@ class TimerReconciler:
                 return True
             case Ready() | Waiting() | Stalled() as verdict:
                 status = timer_status(situation, verdict, self._clock.now())
-                return status == situation.status and (row is None or FINALIZER in resource.finalizers)
+                written = status == situation.status and (row is None or FINALIZER in resource.finalizers)
+                return written and look_again(situation, verdict) is None
             case _:
                 return False
 
