@@ -9,6 +9,7 @@ import pytest
 
 from tests.cluster.operators import Site
 from tests.cluster.relay import counted
+from tests.programs.client import Client
 from tests.support.kubectl import Kubectl
 from tests.support.postgres import EmbeddedPostgres, new_database
 from tests.support.waiting import eventually_blocking
@@ -41,6 +42,17 @@ def test_an_applied_group_becomes_ready_and_then_nothing_is_written(site: Site, 
         assert site.condition("orders", "Ready")["status"] == "True"
         assert {"Stalled", "Reconciling"}.isdisjoint(one["type"] for one in status["conditions"])
         assert site.events("orders") == [("Normal", "Ready"), ("Normal", "Paused")]
+
+        client = Client(operator.url)
+        assert [client.get(probe).status for probe in ("/livez", "/readyz")] == [200, 200]
+        numbers: str = client.get("/metrics").body
+        for line in (
+            "durable_timer_operator_leader 1.0",
+            "durable_timer_operator_queue_depth 0.0",
+            'durable_timer_operator_groups{ready="True",reason="Ready"} 1.0',
+            'durable_timer_operator_assignments_written_total{pool="default",store="default"} 8.0',
+        ):
+            assert line in numbers
 
         relay.requests.clear()
         quiet_until = time.monotonic() + IDLE_FOR

@@ -27,6 +27,9 @@ LOOK_EVERY: Final = 1.0
 SWEEP_EVERY: Final = 60.0
 """Seconds between two searches for rows whose resource may be gone."""
 
+AT_ONCE: Final = 16
+"""Resources that are asked for at once."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -81,11 +84,17 @@ class Absence:
 
     async def _look(self, kind: ResourceKind, namespace: str, keys: list[ResourceKey]) -> None:
         there = {resource.key for resource in await self._api.list(kind, namespace)}
-        for key in keys:
-            if key in there or await self._api.get(kind, namespace, key.name) is not None:
-                self._missed.pop(key, None)
-            elif key in self._missed:
-                await self._miss(key)
+        for key in there.intersection(keys):
+            self._missed.pop(key, None)
+        missing = [key for key in keys if key not in there]
+        for start in range(0, len(missing), AT_ONCE):
+            await asyncio.gather(*(self._ask_for(key) for key in missing[start : start + AT_ONCE]))
+
+    async def _ask_for(self, key: ResourceKey) -> None:
+        if await self._api.get(key.kind, key.namespace, key.name) is not None:
+            self._missed.pop(key, None)
+        elif key in self._missed:
+            await self._miss(key)
 
     async def _miss(self, key: ResourceKey) -> None:
         before = self._missed[key]

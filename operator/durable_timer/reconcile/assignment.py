@@ -37,8 +37,8 @@ READ_GAP: Final = 1.0
 QUIET: Final = 3.0
 """Seconds without a join or a departure after which newcomers get shards."""
 
-CALL_TIMEOUT: Final = 2.5
-"""Seconds that a store call is waited for."""
+PIECE: Final = 2000
+"""Assignments of one call."""
 
 log = structlog.get_logger(__name__)
 
@@ -95,11 +95,10 @@ class Planner:
         while True:
             began = self._clock.monotonic()
             try:
-                async with asyncio.timeout(CALL_TIMEOUT):
-                    await self._turn()
-            except (StoreError, TimeoutError) as error:
+                await self._turn()
+            except StoreError as error:
                 self._token = None
-                log.warning("cannot plan", **self._named(), error=str(error) or "timeout")
+                log.warning("cannot plan", **self._named(), error=str(error))
             else:
                 self._metrics.planner_turned(self._pool.store_name, self._pool.name)
             await asyncio.sleep(max(0.0, self._next(began) - self._clock.monotonic()))
@@ -149,13 +148,20 @@ class Planner:
             return
         self._shards, self._counted = tuple(shards), counted
         changes = self._changes(members, shards, term)
-        if changes and self._leading():
-            written = await self._store.assign(self._pool.name, term, changes)
-            self._metrics.assigned(self._pool.store_name, self._pool.name, written)
-            log.info("assigned", **self._named(), shards=written, executors=len(counted))
+        if changes:
+            await self._assign(term, changes)
             self._shards_at = float("-inf")
         else:
             self._token = token
+
+    async def _assign(self, term: int, changes: Sequence[Assignment]) -> None:
+        written = 0
+        for start in range(0, len(changes), PIECE):
+            if not self._leading():
+                break
+            written += await self._store.assign(self._pool.name, term, changes[start : start + PIECE])
+        self._metrics.assigned(self._pool.store_name, self._pool.name, written)
+        log.info("assigned", **self._named(), shards=written, executors=len(self._counted))
 
     def _changes(self, members: Sequence[Member], shards: Sequence[Shard], term: int) -> list[Assignment]:
         """What the plan would have otherwise: nothing while nobody lives, or another planner has the term."""
