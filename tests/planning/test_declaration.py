@@ -1,21 +1,18 @@
 """What is decided about a Timer resource, step by step, on rows as the stores keep them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from durable_timer.models.group import Group, GroupState, TimerGroupSpec
+from durable_timer.models.group import GroupState, TimerGroupSpec
 from durable_timer.models.manifest import DeletionPolicy
 from durable_timer.models.outcome import Outcome, OutcomeKind
-from durable_timer.models.resource import REDRIVE_REQUESTED, RUN_REQUESTED, Resource, ResourceKind
+from durable_timer.models.resource import REDRIVE_REQUESTED, RUN_REQUESTED
 from durable_timer.models.results import IfExists, Target, WhenRunning
-from durable_timer.models.status import TimerReason, TimerStatus
-from durable_timer.models.timer import LastOutcome, ManagedBy, SecretRef, Suspension, Timer, TimerState
+from durable_timer.models.status import TimerReason
+from durable_timer.models.timer import LastOutcome, ManagedBy, SecretRef, Suspension, TimerState
 from durable_timer.planning import transitions
 from durable_timer.planning.declaration import (
     Change,
@@ -23,135 +20,15 @@ from durable_timer.planning.declaration import (
     Drop,
     Outdated,
     Ready,
-    Redrive,
     Release,
-    Run,
-    Situation,
     Stalled,
-    Step,
-    Verdict,
     Waiting,
     decide,
     decide_deletion,
 )
-from durable_timer.planning.declared import DeclaredTimer, Refused, read_timer
-from durable_timer.planning.declared_payload import PayloadRules
-from durable_timer.planning.timer_status import look_again, timer_status
-
-NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
-
-HOUR = timedelta(hours=1)
-MICROSECOND = timedelta(microseconds=1)
-PENDING, RUNNING, COMPLETED, FAILED = TimerState
-GROUP = Group("orders", "default/shop/orders", 4, "default", TimerGroupSpec(), 1, GroupState.ACTIVE, NOW, None, 1)
-
-
-def at(instant: datetime) -> str:
-    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def one_shot(when: datetime, **fields: Any) -> dict[str, Any]:
-    return {"groupRef": {"name": "orders"}, "callbackUrl": "http://target/", "executeAt": at(when)} | fields
-
-
-def schedule(cron: str = "0 * * * *", **fields: Any) -> dict[str, Any]:
-    return {"groupRef": {"name": "orders"}, "callbackUrl": "http://target/", "schedule": {"cron": cron} | fields}
-
-
-@dataclass
-class Desk:
-    """One resource, its row and its status, and a clock; `settle` takes steps until there is a verdict."""
-
-    spec: dict[str, Any]
-    now: datetime = NOW
-    uid: str = "uid-1"
-    generation: int = 1
-    annotations: dict[str, str] = field(default_factory=dict)
-    status: TimerStatus = field(default_factory=TimerStatus)
-    group: Group | None = GROUP
-    row: Timer | None = None
-    steps: list[Step] = field(default_factory=list)
-
-    def situation(self) -> Situation:
-        resource = Resource(
-            ResourceKind.TIMER, "shop", "reminder", self.uid, self.generation, "1", {}, self.annotations, (), False, NOW,
-            self.spec, {},
-        )  # fmt: skip
-        declared = None if self.group is None else read_timer(resource, PayloadRules(self.group.spec.payload))
-        return Situation(
-            resource=resource,
-            status=self.status,
-            group=self.group,
-            declared=declared,
-            row=self.row,
-            now=self.now,
-            precision=MICROSECOND,
-        )
-
-    def settle(self) -> Verdict:
-        for _ in range(8):
-            step = decide(self.situation())
-            if isinstance(step, Ready | Waiting | Stalled):
-                self.status = timer_status(self.situation(), step, self.now)
-                return step
-            if isinstance(step, Outdated):
-                return step
-            self.steps.append(step)
-            self.take(step)
-        pytest.fail(f"no end: {self.steps}")
-
-    def take(self, step: Step) -> None:
-        match step:
-            case Create(new):
-                assert self.row is None
-                self.row = transitions.created(new, uid=7, now=self.now)
-            case Change(change, version):
-                after = transitions.changed(self.row, Target("t", version), change, self.now, managed=True)
-                assert isinstance(after, Timer)
-                self.row = after
-            case Run(request):
-                after = transitions.run_now(self.row, Target("t", request=request), self.now)
-                assert isinstance(after, Timer)
-                self.row = after
-            case Redrive(request):
-                after = transitions.redriven(self.row, Target("t", request=request), self.now)
-                assert isinstance(after, Timer)
-                self.row = after
-
-    def apply(self, spec: dict[str, Any]) -> Verdict:
-        """A new generation."""
-        self.generation += spec != self.spec
-        self.spec = spec
-        return self.settle()
-
-    def take_row(self) -> None:
-        assert self.row is not None
-        self.row = transitions.taken(self.row, run=1, epoch=1, now=self.now)
-
-    def finish(self, kind: OutcomeKind = OutcomeKind.COMPLETED, **fields: Any) -> None:
-        """The row is due, taken and settled."""
-        assert self.row is not None
-        self.now = max(self.now, self.row.due_at)
-        self.take_row()
-        outcome = Outcome(group_id="orders", timer_id="t", run=1, kind=kind, attempt=1, **fields)
-        after = transitions.settled(self.row, outcome, self.now)
-        assert isinstance(after, Timer)
-        self.row = after
-
-    def elsewhere(self) -> None:
-        """The cluster is built anew: another object, no status, on the same store."""
-        self.uid, self.generation, self.status = self.uid + "'", 1, TimerStatus()
-
-    @property
-    def kept(self) -> Timer:
-        assert self.row is not None
-        return self.row
-
-
-def declared_desk(spec: Mapping[str, Any]) -> Desk:
-    desk = Desk(dict(spec))
-    assert isinstance(desk.settle(), Ready)
-    return desk
+from durable_timer.planning.declared import DeclaredTimer
+from durable_timer.planning.timer_status import look_again
+from tests.planning.desk import COMPLETED, FAILED, GROUP, HOUR, NOW, PENDING, Desk, declared_desk, one_shot, schedule
 
 
 class TestFirstDeclaration:
@@ -558,92 +435,6 @@ class TestDeletion:
         desk.take_row()
         assert transitions.deleted(desk.row, Target("t"), WhenRunning.STOP, managed=True) is not None
         assert decide_deletion("uid-1", DeletionPolicy.DELETE, transitions.stopping(desk.kept, NOW)) is None
-
-
-TIMES = [NOW - HOUR, NOW + HOUR, NOW + 30 * HOUR]
-SPECS = [one_shot(time, **fields) for time in TIMES for fields in ({}, {"labels": {"a": "b"}}, {"suspend": True})]
-SPECS += [schedule(), schedule("0 0 * * *"), schedule() | {"suspend": True}, one_shot(NOW, payload="x" * 70000)]
-EVENTS = st.one_of(
-    st.sampled_from(SPECS),
-    st.sampled_from(["succeed", "fail", "next", "take", "elsewhere", "lose", "forget", "hand", "later"]),
-    st.tuples(st.sampled_from([RUN_REQUESTED, REDRIVE_REQUESTED])),
-)
-
-
-@given(st.lists(EVENTS, max_size=25))
-def test_whatever_happens_it_settles_and_fires_only_what_was_asked_for(events: list[Any]) -> None:
-    """A finished one-shot starts anew only for another executeAt or a new redrive request, and each request acts once."""
-    desk = Desk(SPECS[0])
-    acted: list[Step] = []
-    for event in events:
-        known = None if desk.row is None else desk.row.managed_by
-        happen(desk, event)
-        moved = desk.row
-        desk.steps.clear()
-        verdict = desk.settle()
-        acted += [step for step in desk.steps if isinstance(step, Run | Redrive)]
-        if (
-            moved is not None
-            and moved.state in transitions.FINISHED
-            and moved.schedule is None
-            and desk.row is not None
-        ):
-            anew = desk.row.occurrence > moved.occurrence
-            declared = None if known is None or known.execute_at is None else at(known.execute_at)
-            changed = desk.spec.get("executeAt") != declared
-            assert not anew or changed or any(isinstance(step, Redrive) for step in desk.steps), (known, event)
-        check_settled(desk, verdict)
-    assert len(acted) == len(set(acted)) or any(event in ("forget", "lose") for event in events)
-
-
-def happen(desk: Desk, event: Any) -> None:
-    if isinstance(event, dict):
-        desk.generation += event != desk.spec
-        desk.spec = event
-    elif isinstance(event, tuple):
-        desk.annotations[event[0]] = str(int(desk.annotations.get(event[0], 0)) + 1)
-    elif event == "elsewhere":
-        desk.elsewhere()
-    elif event == "lose":
-        desk.row = None
-    elif event == "forget":
-        desk.status = TimerStatus()
-    elif event == "later":
-        desk.now += 7 * HOUR
-    elif desk.row is not None:
-        happen_to(desk, desk.row, event)
-
-
-def happen_to(desk: Desk, row: Timer, event: str) -> None:
-    if event == "hand":
-        desk.row = replace(row, callback_url="http://by-hand/")
-    elif row.state is PENDING and row.suspended is not Suspension.SUSPENDED:
-        if event == "take":
-            desk.take_row()
-        elif event == "next":
-            desk.finish(OutcomeKind.NEXT, at=desk.now + 3 * HOUR)
-        else:
-            desk.finish(OutcomeKind.COMPLETED if event == "succeed" else OutcomeKind.FAILED)
-    elif row.state is RUNNING:
-        outcome = Outcome(group_id="orders", timer_id="t", run=1, kind=OutcomeKind.FAILED, attempt=1)
-        settled = transitions.settled(row, outcome, desk.now)
-        assert isinstance(settled, Timer)
-        desk.row = settled
-
-
-def check_settled(desk: Desk, verdict: Verdict) -> None:
-    situation = desk.situation()
-    if isinstance(verdict, Ready) and desk.row is not None:
-        assert isinstance(situation.declared, DeclaredTimer)
-        managed = desk.row.managed_by
-        assert managed is not None
-        assert (managed.uid, managed.generation) == (desk.uid, desk.generation)
-        assert desk.status.declared_generation == desk.generation
-        if desk.row.state is not RUNNING:
-            assert managed.run_request == desk.annotations.get(RUN_REQUESTED) or RUN_REQUESTED not in desk.annotations
-            assert desk.row.fingerprint == situation.declared.fingerprint
-    if isinstance(verdict, Stalled):
-        assert isinstance(situation.declared, Refused)
 
 
 def test_a_create_that_was_applied_and_not_answered_is_found() -> None:
