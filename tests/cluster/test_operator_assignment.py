@@ -20,6 +20,8 @@ SHARDS = 16
 ASSIGNED_WITHIN = 10.0
 TAKING_WITHIN = 5.0
 STATUS_WITHIN = 60.0
+LOOK_EVERY = 0.5
+"""Seconds: 3,200 rows are not read in no time."""
 
 log = logging.getLogger(__name__)
 pytestmark = [pytest.mark.postgresql, pytest.mark.usefixtures("crds")]
@@ -57,7 +59,7 @@ def wait_settled(site: Site, executors: int, within: float) -> list[Shard]:
         assert settled(shards, executors), f"{len(shards)} shards, {claimed} claimed as {parts(shards)}"
         return shards
 
-    return eventually_blocking(found, within)
+    return eventually_blocking(found, within, LOOK_EVERY)
 
 
 def shown(site: Site) -> Counter[str]:
@@ -112,7 +114,7 @@ def test_200_groups_are_assigned_move_once_and_are_taken_over(site: Site) -> Non
     leader.kill()
     first.kill()
     killed = time.monotonic()
-    eventually_blocking(lambda: {dead, None}.isdisjoint(owners(site.shards()).values()), 15)
+    eventually_blocking(lambda: {dead, None}.isdisjoint(owners(site.shards()).values()), 15, LOOK_EVERY)
     took = time.monotonic() - killed
     log.info("taken over within %.1f s, the leader dead too", took)
     assert took <= TAKING_WITHIN
@@ -123,4 +125,6 @@ def test_200_groups_are_assigned_move_once_and_are_taken_over(site: Site) -> Non
     assert {key: epoch for key, epoch in epochs(site.shards()).items() if key in stayed} == {
         key: epochs(after)[key] for key in stayed
     }
-    eventually_blocking(lambda: len(shown(site)) == 2 and sum(shown(site).values()) == 2 * GROUPS, STATUS_WITHIN)
+    eventually_blocking(
+        lambda: len(shown(site)) == 2 and sum(shown(site).values()) == 2 * GROUPS, STATUS_WITHIN, LOOK_EVERY
+    )
