@@ -68,6 +68,11 @@ def shown(site: Site) -> Counter[str]:
     return Counter(site.kubectl("get", "tg", "-n", site.namespace, "-o", form).split())
 
 
+def ready(site: Site) -> int:
+    form = "jsonpath={.items[*].status.conditions[?(@.type=='Ready')].status}"
+    return site.kubectl("get", "tg", "-n", site.namespace, "-o", form).split().count("True")
+
+
 def incarnation_of(site: Site, executor: ServiceProcess) -> str:
     async def read(store: Store) -> list[Member]:
         return await store.members("default")
@@ -88,9 +93,7 @@ def test_200_groups_are_assigned_move_once_and_are_taken_over(site: Site) -> Non
     applied = time.monotonic()
     before = wait_settled(site, 2, ASSIGNED_WITHIN)
     log.info("assigned within %.1f s", time.monotonic() - applied)
-    site.kubectl(
-        "wait", "--for=condition=Ready", "tg", "--all", "-n", site.namespace, f"--timeout={STATUS_WITHIN:.0f}s"
-    )
+    eventually_blocking(lambda: ready(site) == GROUPS, STATUS_WITHIN, LOOK_EVERY)
     log.info("all ready within %.1f s", time.monotonic() - applied)
 
     third = site.executor()
