@@ -4,13 +4,16 @@ ARG BASE_IMAGE=python:3.13-slim
 
 FROM ${BASE_IMAGE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ONLY_BINARY=:all: PIP_REQUIRE_HASHES=1
+# Where packages come from, if not from the public index, and the authorities that are trusted for it. Not in the result.
+ARG PIP_INDEX_URL
+ARG PIP_CERT
 WORKDIR /build
 COPY requirements-build.lock requirements-runtime.lock ./
 RUN python3 -m venv /build/tools \
     && /build/tools/bin/pip install --quiet --requirement requirements-build.lock \
     && python3 -m venv --without-pip /opt/durable-timer \
     && /build/tools/bin/pip --python /opt/durable-timer/bin/python install --quiet --requirement requirements-runtime.lock
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md api.yaml ./
 COPY operator operator
 COPY api_bridge api_bridge
 RUN /build/tools/bin/hatchling build -t wheel -d dist \
@@ -26,7 +29,10 @@ LABEL org.opencontainers.image.title="Durable Timer" \
 # python:*-slim has no tini; a base that has one is left as it is.
 RUN command -v tini >/dev/null \
     || { apt-get update && apt-get install --yes --no-install-recommends tini && rm -rf /var/lib/apt/lists/*; }
-RUN install -d -o 65532 -g 65532 /var/lib/durable-timer
+# A user with a name and a home: libraries ask for both.
+RUN echo 'durable-timer:x:65532:65532::/var/lib/durable-timer:/usr/sbin/nologin' >>/etc/passwd \
+    && echo 'durable-timer:x:65532:' >>/etc/group \
+    && install -d -o 65532 -g 65532 /var/lib/durable-timer
 COPY --from=build /opt/durable-timer /opt/durable-timer
 ENV PATH=/opt/durable-timer/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -18,7 +18,7 @@ TYPED := operator api_bridge tests $(wildcard bench docs faults e2e)
 ##@ Use it
 .PHONY: help
 help: ## List all targets
-	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
 setup: $(STAMP) ## Make .venv with everything that runs, tests and checks the project
@@ -75,14 +75,6 @@ e2e-long: $(STAMP) ## All faults of pods (about half an hour), for docs/faults.m
 .PHONY: image
 image: ## Build the image with docker as IMAGE=durable-timer:dev from BASE_IMAGE=python:3.13-slim
 	@docker build --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg REVISION=$$(git rev-parse HEAD) --tag $(IMAGE) .
-
-.PHONY: e2e
-e2e: $(STAMP) ## Kill, roll and cut off pods in a real Kubernetes at 300 timers a second, the short form; ARGS="--only NAME"
-	@$(BIN)/python -m e2e --short $(ARGS)
-
-.PHONY: e2e-long
-e2e-long: $(STAMP) ## All faults of pods (about half an hour), for docs/faults.md
-	@$(BIN)/python -m e2e $(ARGS)
 
 ##@ Keep it
 .PHONY: check

@@ -52,7 +52,9 @@ all executors of a pool.
 
 Secrets that groups name (`signing.secretRefs`) are read from `secrets_dir`, laid out as Kubernetes mounts them: one folder
 for each Secret, one file for each key; those of a group that is declared in a namespace lie in a folder of that
-namespace. A changed file is in use within 10 seconds.
+namespace. A changed file is in use within 10 seconds. In a cluster, `kubernetes.secrets` has an executor read them from
+the API instead, by `get` alone: a changed one is in use within a minute, one that was missing within seconds, and what
+was read stays good while the API is away. With `kubernetes.secret_cache_dir` that holds for the pod's next process too.
 
 With `tracing.endpoint` and the extra `otel`, spans of create, take and callback go to an OpenTelemetry collector, in one
 trace. Without it, nothing is recorded, and callbacks carry the `traceparent` of their create's request all the same.

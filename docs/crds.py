@@ -9,7 +9,8 @@ import yaml
 from pydantic import BaseModel
 
 from docs.structural import Schema, structural_schema
-from durable_timer.models.group import API_VERSION, TimerGroupManifest
+from durable_timer.models.group import TimerGroupManifest
+from durable_timer.models.manifest import API_VERSION
 from durable_timer.models.status import TimerGroupStatus, TimerStatus
 from durable_timer.models.timer_manifest import TimerManifest
 

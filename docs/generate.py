@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Final
 
 from docs.configuration import configuration_page
+from docs.dashboard import dashboard
 from docs.decision_index import decisions_page
 from docs.limits import limits_page
 from docs.metrics import metrics_page
+from docs.reference import reference_page
 
 FOLDER: Final = Path(__file__).parent
 DECISIONS: Final = FOLDER / "decisions"
+CHART: Final = FOLDER.parent / "charts" / "durable-timer"
 
 
 def pages() -> dict[Path, str]:
@@ -20,7 +23,9 @@ def pages() -> dict[Path, str]:
         FOLDER / "configuration.md": configuration_page(),
         FOLDER / "limits.md": limits_page(),
         FOLDER / "metrics.md": metrics_page(),
+        FOLDER / "reference.md": reference_page(),
         DECISIONS / "README.md": decisions_page(DECISIONS),
+        CHART / "dashboards" / "durable-timer.json": dashboard(),
     }
 
 

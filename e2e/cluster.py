@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,9 +18,10 @@ from faults.disk import NotHere
 ROOT: Final = Path(__file__).parents[1]
 SCRIPTS: Final = ROOT.parent / "shared" / "cluster"
 BASE: Final = "registry.local/python:3.11"
+AUTHORITIES: Final = "/etc/ssl/certs/ca-certificates.crt"
 BUILT_WITHIN: Final = 600.0
 
-PRODUCT_FILES: Final = ("Dockerfile", "requirements-build.lock", "requirements-runtime.lock", "pyproject.toml", "README.md", "operator", "api_bridge")  # fmt: skip
+PRODUCT_FILES: Final = ("Dockerfile", "requirements-build.lock", "requirements-runtime.lock", "pyproject.toml", "README.md", "api.yaml", "operator", "api_bridge")  # fmt: skip
 TOOL_FILES: Final = ("bench/__init__.py", "bench/wire.py", "e2e", "faults")
 
 
@@ -51,7 +52,7 @@ class Cluster:
 
     def up(self) -> None:
         """Starts what of it does not run, and returns when it is ready."""
-        subprocess.run([SCRIPTS / "up"], check=True, capture_output=True, timeout=BUILT_WITHIN)
+        _call("up")
 
     def images(self) -> Images:
         """The images of this tree, built where the node does not have them."""
@@ -59,12 +60,11 @@ class Cluster:
         tools = _tag("durable-timer-e2e", (*PRODUCT_FILES, *TOOL_FILES))
         if not self._has(product):
             _call("base-image")
-            _call("build-image", product, ROOT, "--layers", "--build-arg", f"BASE_IMAGE={BASE}")
+            _build(product, ROOT, BASE_IMAGE=BASE)
         if not self._has(tools):
             with tempfile.TemporaryDirectory(prefix="durable-timer-e2e-") as folder:
                 _tool_context(Path(folder))
-                arguments = {"BASE_IMAGE": BASE, "PRODUCT_IMAGE": product}
-                _call("build-image", tools, folder, "--layers", *_build_arguments(arguments))
+                _build(tools, Path(folder), BASE_IMAGE=BASE, PRODUCT_IMAGE=product)
         return Images(product, tools)
 
     def _has(self, image: str) -> bool:
@@ -112,12 +112,18 @@ def _runs(one: Cluster) -> bool:
 
 
 def _call(script: str, *words: str | Path) -> None:
-    """Raises CalledProcessError, with what it wrote on the terminal."""
-    subprocess.run([SCRIPTS / script, *words], check=True, timeout=BUILT_WITHIN, stdout=subprocess.DEVNULL)
+    """Raises RuntimeError with the end of what it wrote."""
+    command = [SCRIPTS / script, *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=BUILT_WITHIN, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{script} failed:\n{done.stderr[-3000:]}")
 
 
-def _build_arguments(arguments: Mapping[str, str]) -> list[str]:
-    return [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
+def _build(image: str, folder: Path, **arguments: str) -> None:
+    """Builds and loads an image; packages come from where this machine gets them, by the authorities that it trusts."""
+    trusted = {"PIP_CERT": AUTHORITIES} | {name: os.environ[name] for name in ("PIP_INDEX_URL",) if name in os.environ}
+    words = [word for name, value in {**arguments, **trusted}.items() for word in ("--build-arg", f"{name}={value}")]
+    _call("build-image", image, folder, "--layers", "--volume", f"{AUTHORITIES}:{AUTHORITIES}:ro", *words)
 
 
 def _tag(name: str, parts: tuple[str, ...]) -> str:

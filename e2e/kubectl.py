@@ -22,13 +22,13 @@ class CommandFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod as the API server said it. `containers` are their ids, without the runtime's name; `ready` says it of all."""
+    """A pod as the API server said it."""
 
     name: str
+    uid: str
     ip: str
     ready: bool
     deleting: bool
-    containers: tuple[str, ...]
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> Pod:
@@ -37,14 +37,10 @@ class Pod:
         conditions = {one["type"]: one["status"] for one in status.get("conditions", ())}
         return cls(
             name=body["metadata"]["name"],
+            uid=body["metadata"]["uid"],
             ip=status.get("podIP", ""),
             ready=conditions.get("Ready") == "True",
             deleting="deletionTimestamp" in body["metadata"],
-            containers=tuple(
-                one["containerID"].partition("://")[2]
-                for one in status.get("containerStatuses", ())
-                if "containerID" in one
-            ),
         )
 
 

@@ -13,18 +13,19 @@ from typing import Final
 from e2e.kubectl import Pod
 
 PROC: Final = Path("/proc")
-INIT: Final = "tini"
+BESIDE: Final = {"pause", "tini"}
+"""Processes of a pod that are not its program."""
 
 
 def program(pod: Pod) -> int:
-    """The id, on this machine, of the program in a pod's first container: its oldest process but tini.
+    """The id, on this machine, of the program of a pod that has one container: its oldest process.
 
     Raises:
-        ProcessLookupError: the container has none here.
+        ProcessLookupError: it has none here.
     """
-    for pid in _processes(pod.containers[0]):
+    for pid in _processes(pod.uid):
         with contextlib.suppress(OSError):
-            if (PROC / str(pid) / "comm").read_text().strip() != INIT:
+            if (PROC / str(pid) / "comm").read_text().strip() not in BESIDE:
                 return pid
     raise ProcessLookupError(f"no process of pod {pod.name} runs on this machine")
 
@@ -53,13 +54,15 @@ def _iptables(pid: int, do: str, chain: str, which: str, port: int) -> None:
     subprocess.run(["nsenter", "--target", str(pid), "--net", "iptables", "--wait", do, chain, *rule], check=True)
 
 
-def _processes(container: str) -> list[int]:
-    """The container's processes, the oldest first."""
+def _processes(pod: str) -> list[int]:
+    """The processes of a pod, by its uid, the oldest first; they are there before the API server knows."""
+    names = {pod, pod.replace("-", "_")}
     found = []
     for folder in PROC.iterdir():
         if folder.name.isdigit():
             with contextlib.suppress(OSError):
-                if container in (folder / "cgroup").read_text():
+                groups = (folder / "cgroup").read_text()
+                if any(f"pod{name}" in groups for name in names):
                     found.append((_started(folder), int(folder.name)))
     return [pid for _, pid in sorted(found)]
 

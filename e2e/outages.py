@@ -12,7 +12,7 @@ import asyncpg
 
 from e2e.kills import killed, seen_in_flight
 from e2e.kubectl import Pod, waited
-from e2e.node import cut_off, send
+from e2e.node import cut_off, program
 from e2e.stage import Stage
 from faults.checks import Fault
 
@@ -62,9 +62,10 @@ def cut_from_database(stage: Stage) -> Fault:
 def database_restarted(stage: Stage) -> Fault:
     """PostgreSQL is told to stop at once, and its container starts again."""
     pod = stage.tool("postgresql")
+    before = program(pod)
     begun = time.time()
-    send(pod, signal.SIGINT)
-    waited(lambda: stage.tool("postgresql").containers != pod.containers, BACK_WITHIN)
+    os.kill(before, signal.SIGINT)
+    waited(lambda: program(pod) != before, BACK_WITHIN)
     waited(lambda: _answers(stage), BACK_WITHIN)
     return Fault(begun=begun, ended=time.time())
 

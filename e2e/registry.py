@@ -40,6 +40,7 @@ SCENARIOS: Final = (
     Scenario(name="cut_off", about="an executor cut off from the database for 10 s", act=outages.cut_from_database, lasts=10),
     Scenario(name="restart_postgresql", about="PostgreSQL stopped, its container started again", act=outages.database_restarted, lasts=6, short=True),
     Scenario(name="upgrade", about="helm upgrade with other values, and helm rollback", act=rollouts.upgrade, lasts=80),
+    Scenario(name="narrow", about="the operator told to watch another namespace for 30 s", act=rollouts.narrowed, lasts=60),
     Scenario(name="delete_group", about="another group with 100,000 pending timers deleted with them, and applied again with another shard count", act=deletions.purged, lasts=120),
     Scenario(name="delete_kept", about="another group with 100,000 pending timers deleted without them, and applied again", act=deletions.kept, lasts=40),
     Scenario(name="uninstall", about="helm uninstall with live groups and Timers, the namespace deleted, and all installed again", act=deletions.uninstalled, lasts=90),

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from e2e.kubectl import waited
 from e2e.stage import CHART, RELEASE, Stage
 from faults.checks import PLANNED_WITHIN, Fault, Measured
+from faults.load import GROUP
 
 ROLLED_WITHIN: Final = 180.0
+WAIT: Final = ("--wait", f"--timeout={ROLLED_WITHIN:g}s")
 HANDED_OVER_WITHIN: Final = 3.0
 """Seconds without a leader when the one that leads is stopped as planned."""
 
 LEADER_LOOK: Final = 0.1
 MOST: Final = 4
+LOOKS_FOR_ABSENCE: Final = 30.0
+"""Seconds in which an operator that took what it does not see for gone would have deleted it: it looks twice, 10 s apart."""
 
 
 def executors(stage: Stage) -> Fault:
@@ -57,13 +62,26 @@ def scaling(stage: Stage) -> Fault:
 def upgrade(stage: Stage) -> Fault:
     """helm upgrade with other values for all programs, and helm rollback."""
     begun = time.time()
-    wait = ("--wait", f"--timeout={ROLLED_WITHIN:g}s")
-    changed = stage.values({"settings": {"log": {"level": "debug"}}})
-    stage.kubectl.helm("upgrade", RELEASE, str(CHART), "--values=-", *wait, given=changed, within=ROLLED_WITHIN)
+    _upgrade(stage, {"settings": {"log": {"level": "warning"}}})
     stage.wait_shared()
-    stage.kubectl.helm("rollback", RELEASE, *wait, within=ROLLED_WITHIN)
+    stage.kubectl.helm("rollback", RELEASE, *WAIT, within=ROLLED_WITHIN)
     stage.wait_shared()
     return Fault(begun=begun, ended=begun, within=PLANNED_WITHIN, all_answered=True)
+
+
+def narrowed(stage: Stage) -> Fault:
+    """The operator is told to watch another namespace instead: what it sees no longer is not gone."""
+    begun = time.time()
+    _upgrade(stage, {"watch": {"namespaces": [stage.tools.namespace]}})
+    time.sleep(LOOKS_FOR_ABSENCE)
+    stage.kubectl.helm("rollback", RELEASE, *WAIT, within=ROLLED_WITHIN)
+    stage.wait_ready("timergroup", GROUP)
+    return Fault(begun=begun, ended=begun, within=PLANNED_WITHIN)
+
+
+def _upgrade(stage: Stage, values: Mapping[str, Any]) -> None:
+    changed = stage.values(values)
+    stage.kubectl.helm("upgrade", RELEASE, str(CHART), "--values=-", *WAIT, given=changed, within=ROLLED_WITHIN)
 
 
 def _restart(stage: Stage, component: str) -> None:

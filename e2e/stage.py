@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,6 +16,7 @@ import yaml
 
 from e2e.cluster import ROOT, Cluster, Images
 from e2e.kubectl import COMPONENT, Kubectl, Pod, waited
+from e2e.node import send
 from e2e.remote import RemoteClient
 from faults.load import GROUP, Targets
 from faults.loop import Loop
@@ -26,8 +28,9 @@ CHART: Final = ROOT / "charts" / "durable-timer"
 BRIDGE_PORT: Final = 80
 READY_WITHIN: Final = 120.0
 GONE_WITHIN: Final = 120.0
-LITTLE: Final = {"requests": {"cpu": "10m", "memory": "64Mi"}}
-"""Asked for by each pod, so that all fit on a small node; the limits stay the chart's."""
+EXECUTOR_CPU: Final = "50m"
+OTHER_CPU: Final = "20m"
+"""A fifth or less of what the chart asks for, so that all fit on a small node beside others."""
 
 RESTRICTED: Final = "pod-security.kubernetes.io/enforce=restricted"
 
@@ -94,9 +97,9 @@ class Stage:
             "crds": {"install": False},
             "watch": {"namespaces": [self.kubectl.namespace]},
             "stores": {"default": {"url": f"postgresql://postgres@postgresql.{self.tools.namespace}:5432/postgres"}},
-            "operator": {"resources": LITTLE},
-            "bridge": {"resources": LITTLE},
-            "executor": {"replicas": self.shape.executors, "resources": LITTLE},
+            "operator": {"resources": {"requests": {"cpu": OTHER_CPU}}},
+            "bridge": {"resources": {"requests": {"cpu": OTHER_CPU}}},
+            "executor": {"replicas": self.shape.executors, "resources": {"requests": {"cpu": EXECUTOR_CPU}}},
         }
         return orjson.dumps(merged(merged(usual, self.shape.more), more or {})).decode()
 
@@ -167,13 +170,16 @@ def _address(kubectl: Kubectl, service: str) -> str:
 
 
 def _delete(*every: Kubectl) -> None:
-    """What is under way there may be cut off: nobody counts it any more."""
+    """Nobody counts any more what is under way there, and a database that goes first would be waited for: all is killed."""
     for kubectl in every:
         kubectl("delete", "namespace", kubectl.namespace, "--wait=false", "--ignore-not-found")
-        kubectl("delete", "pods", "--all", "--force", "--grace-period=0", "--wait=false")
     for kubectl in every:
-        waited(partial(_no_pods, kubectl), GONE_WITHIN)
+        waited(partial(_none_left, kubectl), GONE_WITHIN)
 
 
-def _no_pods(kubectl: Kubectl) -> bool:
-    return not kubectl.get("pods")["items"]
+def _none_left(kubectl: Kubectl) -> bool:
+    pods = list(map(Pod.parse, kubectl.get("pods")["items"]))
+    for pod in pods:
+        with contextlib.suppress(ProcessLookupError):
+            send(pod, signal.SIGKILL)
+    return not pods

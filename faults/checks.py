@@ -31,6 +31,11 @@ class Measured:
     seconds: float
     within: float
 
+    @property
+    def missed(self) -> bool:
+        """Whether it took longer than it may."""
+        return self.seconds > self.within
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
@@ -82,7 +87,7 @@ class Verdict:
     late: tuple[str, ...]
     """Shards that were silent for longer than that."""
     slow: tuple[str, ...]
-    """What else took longer than it may."""
+    """What else took longer than it may: timers later than a fault allows, and what was measured of it."""
 
     @property
     def complaints(self) -> tuple[str, ...]:
@@ -102,6 +107,7 @@ class Verdict:
 def judge(ledger: Ledger, callbacks: Sequence[Callback], fault: Fault, until: float) -> Verdict:
     """Counts all promises. `until` is when the load ended: schedules and shards owe nothing after it."""
     twice = duplicates(callbacks)
+    late = list(lateness(ledger, callbacks, fault))
     silences = silent(callbacks, fault.over, until)
     return Verdict(
         timers=sum(entry.acknowledged is not None for entry in ledger.entries.values()),
@@ -116,12 +122,19 @@ def judge(ledger: Ledger, callbacks: Sequence[Callback], fault: Fault, until: fl
         wrong=tuple(ledger.wrong),
         gap=max(silent(callbacks, fault.begun, until).values()),
         again=max(silences.values()),
-        slowest=slowest(ledger, callbacks, fault),
+        slowest=max((seconds for seconds, _ in late), default=0.0),
         late=tuple(f"shard {shard} for {lasted:.2f} s" for shard, lasted in silences.items() if lasted > fault.within),
-        slow=tuple(
-            f"{one.what} after {one.seconds:.1f} s, not {one.within:g} s"
-            for one in fault.measured
-            if one.seconds > one.within
+        slow=(
+            *(
+                f"{what.what} after {what.seconds:.1f} s, not {what.within:g} s"
+                for what in fault.measured
+                if what.missed
+            ),
+            *(
+                f"{one.id} by {seconds:.2f} s, {one.at - fault.begun:.2f} s after the fault began, attempt {one.attempt}"
+                for seconds, one in late
+                if seconds > FIRES_AGAIN_WITHIN
+            ),
         ),
     )
 
@@ -191,15 +204,13 @@ def silent(callbacks: Iterable[Callback], begin: float, until: float) -> Mapping
     return {shard: max(b - a for a, b in pairwise(sorted(ats))) for shard, ats in times.items()}
 
 
-def slowest(ledger: Ledger, callbacks: Iterable[Callback], fault: Fault) -> float:
-    """How late in seconds the latest timer was; the time before it was acknowledged, and until `fault.over`, aside."""
-    latest = 0.0
+def lateness(ledger: Ledger, callbacks: Iterable[Callback], fault: Fault) -> Iterator[tuple[float, Callback]]:
+    """Each timer's first callback, and how late in seconds it was; the time before it was acknowledged, and until `fault.over`, aside."""
     seen: set[tuple[str, float]] = set()
     for one in sorted(callbacks, key=lambda callback: callback.at):
         if (one.id, one.due) not in seen:
             seen.add((one.id, one.due))
-            latest = max(latest, one.at - max(one.due, fault.over, _known(ledger, one)))
-    return latest
+            yield one.at - max(one.due, fault.over, _known(ledger, one)), one
 
 
 def shard_of(timer_id: str) -> int:

@@ -213,7 +213,7 @@ _NOTES: Final = """\
 - **gap**: the longest time that any one of the 16 shards fired nothing, from the fault's begin on. **firing again
   after**: the same, counted from the fault's end, or from when another executor could take over at the earliest (2 s
   without a beat). More than 3 s is a failure, more than 1 s after a planned stop. **slowest**: the
-  latest of all timers, from when it was due, acknowledged, and the fault over.
+  latest of all timers, from when it was due, acknowledged, and the fault over; more than 3 s is a failure.
 - In the plots *due* is when each delivered timer should have fired, *callbacks* when the receiver saw them; both per
   tenth of a second, on a logarithmic axis, at whose foot there was none.
 """

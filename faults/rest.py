@@ -17,6 +17,9 @@ PAUSE: Final = 0.5
 PATIENCE: Final = 12.0
 """Seconds that one try may take: more than a bridge lets a request take."""
 
+BY_A_BRIDGE: Final = "X-Request-Id"
+"""A header of each of its answers. Something else may answer at an address that no bridge has any more."""
+
 SERVER_ERRORS: Final = 500
 TOO_MANY: Final = 429
 
@@ -65,6 +68,8 @@ class Rest:
             async with self._session.request(method, url, data=data, params=query, headers=headers) as answer:
                 content = await answer.read()
         except (aiohttp.ClientError, TimeoutError):
+            return None
+        if BY_A_BRIDGE not in answer.headers:
             return None
         return answer.status, orjson.loads(content) if content else None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 from aiohttp import web
@@ -24,6 +24,7 @@ from durable_timer_api.middleware import build_middleware
 from durable_timer_api.routes import Handlers, operations
 from durable_timer_api.server import Around, ProblemRunner
 from durable_timer_api.settings import BridgeSettings
+from durable_timer_api.tls import tls_context
 from durable_timer_api.ui.status import Status
 
 AROUND: Final[web.AppKey[Around]] = web.AppKey("around")
@@ -85,6 +86,7 @@ async def serve(app: web.Application, host: str, port: int, settings: BridgeSett
 
     Raises:
         OSError: The address cannot be listened on.
+        ConfigError: The files for HTTPS cannot be used.
     """
     runner = ProblemRunner(
         app,
@@ -96,10 +98,10 @@ async def serve(app: web.Application, host: str, port: int, settings: BridgeSett
         shutdown_timeout=settings.request_timeout.total_seconds(),
         auto_decompress=False,
     )
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, host, port, backlog=1024, reuse_address=True)
+    async with AsyncExitStack() as stack:
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        tls = await stack.enter_async_context(tls_context(settings.tls)) if settings.tls is not None else None
+        site = web.TCPSite(runner, host, port, backlog=1024, reuse_address=True, ssl_context=tls)
         await site.start()
         yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()

@@ -7,6 +7,7 @@ per-connection handler, nor past what `Application._handle` does for application
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, Final
@@ -27,6 +28,9 @@ REQUEST_ID = "X-Request-Id"
 _API: Final = "/api/v1"
 _ANSWERED: Final = 2
 """Connections for each that is served, up to which they are answered at all."""
+
+GOODBYE: Final = 2.0
+"""Seconds for which clients are asked to leave before their idle connections are cut: one might just be sending into it."""
 
 _PATHS_MAX: Final = 1024
 """Paths whose routes are remembered: to find one takes twenty times as long."""
@@ -51,6 +55,16 @@ class ProblemRunner(web.AppRunner):
         super().__init__(app, **kwargs)
         self._around = around
         self._head_timeout = head_timeout
+        self._leaving = False
+
+    async def cleanup(self) -> None:
+        """Answers on, each answer the last of its connection, until no connection is left or `GOODBYE` is over; then ends."""
+        self._leaving = True
+        if isinstance(self.server, _Server):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GOODBYE):
+                    await self.server.none_open.wait()
+        await super().cleanup()
 
     def _handler(self, around: Around) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         """What the application does with one middleware and no application inside, without looking for either."""
@@ -78,7 +92,10 @@ class ProblemRunner(web.AppRunner):
                 response = await around(request, match_info.handler if is_probe else _refuse)
                 response.force_close()
                 return response
-            return await around(request, match_info.handler)
+            response = await around(request, match_info.handler)
+            if self._leaving:
+                response.force_close()
+            return response
 
         return handle
 
@@ -110,6 +127,8 @@ class _Server(web.Server):
         self._head_timeout = head_timeout
         self.open = 0
         """Connections there are."""
+        self.none_open = asyncio.Event()
+        self.none_open.set()
 
     def __call__(self) -> RequestHandler:
         return _Connection(self._head_timeout, self, loop=self._loop, **self._kwargs)
@@ -131,6 +150,7 @@ class _Connection(RequestHandler):
         """Counts it; far too many are not even answered."""
         super().connection_made(transport)
         self._server.open += 1
+        self._server.none_open.clear()
         self.is_beyond = self._server.open > limits.CONNECTIONS_MAX
         if self._server.open > _ANSWERED * limits.CONNECTIONS_MAX:
             self.force_close()
@@ -148,6 +168,8 @@ class _Connection(RequestHandler):
         """Ends what belongs to the connection."""
         self._stop_clock()
         self._server.open -= 1
+        if not self._server.open:
+            self._server.none_open.set()
         super().connection_lost(exc)
 
     def _stop_clock(self) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from durable_timer_api.tls import TlsFiles
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BridgeSettings:
@@ -15,6 +17,9 @@ class BridgeSettings:
 
     keep_alive: timedelta = timedelta(seconds=75)
     """An idle connection is closed after this."""
+
+    tls: TlsFiles | None = None
+    """What HTTPS is served with; None for plain HTTP."""
 
     groups_interval: timedelta = timedelta(seconds=1)
     """Between two reads of what changed among the groups."""

@@ -88,6 +88,10 @@ class KubeUnavailable(KubeError):
     """
 
 
+class KubeUndefined(KubeUnavailable):
+    """The API server serves no such kind: its definition is missing. So nothing is known of its objects."""
+
+
 class KubeConflict(KubeError):
     """The object was written by somebody else since it was read, or is there already. Nothing was written."""
 

@@ -13,6 +13,7 @@ from aiohttp import web
 from durable_timer import __version__
 from durable_timer.clock import SystemClock
 from durable_timer.config import Settings
+from durable_timer.engine.delivery import Secrets
 from durable_timer.engine.executor import Executor
 from durable_timer.engine.http import PyreqwestDeliverer
 from durable_timer.engine.settings import EngineSettings
@@ -32,6 +33,7 @@ from durable_timer.tracing import ContextTracer
 from durable_timer_api.app import build_app
 from durable_timer_api.handlers.service import Probe
 from durable_timer_api.settings import BridgeSettings
+from durable_timer_api.tls import TlsFiles
 
 if TYPE_CHECKING:
     from durable_timer.tracing.spans import SpanTracer
@@ -45,7 +47,7 @@ class Factory:
         self._settings = settings
         self._clock = SystemClock()
         self._tracer = _span_tracer(settings)
-        self._rng = random.Random(random.SystemRandom().getrandbits(64))  # noqa: S311 - jitter and ids, no secrets
+        self.rng = random.Random(random.SystemRandom().getrandbits(64))  # noqa: S311 - jitter and ids, no secrets
 
     async def close(self) -> None:
         """Sends the spans that are left."""
@@ -90,6 +92,24 @@ class Factory:
                 for name, url in self._settings.named_stores.items()
             }
 
+    @asynccontextmanager
+    async def unprepared_stores(self) -> AsyncIterator[Mapping[str, Store]]:
+        """The stores that an operator serves, by name, until the block ends: not connected to yet, and of any schema.
+
+        Raises:
+            ConfigError: A URL cannot be used, or names a store that one process keeps to itself.
+        """
+        async with AsyncExitStack() as stack:
+            stores: dict[str, Store] = {}
+            for name, url in self._settings.named_stores.items():
+                if url.startswith("sqlite:"):
+                    raise ConfigError(
+                        f"store {name!r}: the operator needs one that several processes share, not SQLite"
+                    )
+                stores[name] = self._open(url, self._settings.database.rest_statement_timeout)
+                stack.push_async_callback(stores[name].close)
+            yield stores
+
     def _open(self, url: str, statement_timeout: timedelta) -> Store:
         options = StoreOptions(
             statement_timeout=statement_timeout,
@@ -120,18 +140,40 @@ class Factory:
             user_agent=f"durable-timer/{__version__}",
         )
         try:
-            yield Executor(
-                store=store,
-                deliverer=deliverer,
-                secrets=FileSecrets(settings.secrets_dir, self._clock),
-                clock=self._clock,
-                rng=self._rng,
-                settings=engine_settings(settings),
-                metrics=self.metrics,
-                tracer=self._tracer or ContextTracer(self._rng),
-            )
+            async with self._secrets() as secrets:
+                yield Executor(
+                    store=store,
+                    deliverer=deliverer,
+                    secrets=secrets,
+                    clock=self._clock,
+                    rng=self.rng,
+                    settings=engine_settings(settings),
+                    metrics=self.metrics,
+                    tracer=self._tracer or ContextTracer(self.rng),
+                )
         finally:
             await deliverer.close()
+
+    @asynccontextmanager
+    async def _secrets(self) -> AsyncIterator[Secrets]:
+        """Where the settings say that Secrets are. Raises: ConfigError."""
+        kubernetes = self._settings.kubernetes
+        if not kubernetes.secrets:
+            yield FileSecrets(self._settings.secrets_dir, self._clock)
+            return
+        try:
+            from durable_timer.kube.client import open_client
+            from durable_timer.kube.secrets import open_secrets
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"kubernetes.secrets needs {error.name}, which is not installed: pip install 'durable-timer[kubernetes]'"
+            ) from error
+        folder = kubernetes.secret_cache_dir
+        async with (
+            open_client() as client,
+            open_secrets(client, self._clock, kubernetes.secret_namespaces, folder) as secrets,
+        ):
+            yield secrets
 
     def bridge(self, stores: Mapping[str, Store], executor: Executor | None) -> web.Application:
         """The REST API; its probes ask the executor too, where there is one in this process."""
@@ -147,7 +189,9 @@ class Factory:
     def bridge_settings(self) -> BridgeSettings:
         """The numbers of what listens."""
         http = self._settings.http
-        return BridgeSettings(request_timeout=http.request_timeout, keep_alive=http.keep_alive)
+        certificate, key = http.tls_certificate, http.tls_key
+        tls = TlsFiles(certificate, key) if certificate is not None and key is not None else None
+        return BridgeSettings(request_timeout=http.request_timeout, keep_alive=http.keep_alive, tls=tls)
 
     def health(self, executor: Executor) -> web.Application:
         """What an executor without a bridge serves."""

@@ -76,7 +76,7 @@ def configure(log_format: LogFormat, level: LogLevel) -> None:
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stderr"}},
         "root": {"handlers": ["stderr"], "level": level.upper()},
         "loggers": {
-            name: {"level": "WARNING"} for name in ("alembic", "aiohttp.access", "asyncio", "sqlalchemy")
+            name: {"level": "WARNING"} for name in ("aiohttp.access", "alembic", "asyncio", "httpx2", "kopf", "sqlalchemy")
         },
     })  # fmt: skip
 

@@ -7,9 +7,8 @@ fires passes here several times. Not thread-safe: call it from the event loop's 
 from __future__ import annotations
 
 import platform
-from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -24,6 +23,8 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from durable_timer import __version__
+from durable_timer.metrics_histogram import Histogram
+from durable_timer.metrics_operator import OperatorMetrics
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 """The content type of what `Metrics.render` returns."""
@@ -43,36 +44,16 @@ CALL_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2
 """Seconds: store calls and REST requests."""
 
 
-class _Histogram:
-    """Counts by bucket; the last one is for what is above all bounds."""
-
-    __slots__ = ("_bounds", "_counts", "_total")
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
-        self._total = 0.0
-
-    def observe(self, value: float) -> None:
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._total += value
-
-    def add_to(self, family: HistogramMetricFamily, labels: list[str]) -> None:
-        """Writes one labelled sample; Prometheus' buckets are cumulative."""
-        running = 0
-        buckets = []
-        for bound, count in zip((*self._bounds, float("inf")), self._counts, strict=True):
-            running += count
-            buckets.append((_bound_text(bound), float(running)))
-        family.add_metric(labels, buckets, self._total)
+OUTCOMES: Final = ("completed", "failed", "retry", "next")
+"""Served from the start, so that the first one of each is seen as an increase."""
 
 
 class _Group:
     """One group's numbers."""
 
     __slots__ = (
-        "callback", "claims", "created", "deferred", "due", "in_flight", "lateness", "oldest", "outcomes", "purged",
-        "swept", "taken",
+        "callback", "claims", "created", "deferred", "due", "in_flight", "lateness", "objective", "oldest", "outcomes",
+        "paused", "purged", "secrets_missing", "shards", "swept", "taken",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -80,26 +61,32 @@ class _Group:
         self.taken = 0
         self.swept = 0
         self.purged = 0
-        self.outcomes: Counter[str] = Counter()
+        self.outcomes = Counter(dict.fromkeys(OUTCOMES, 0))
         self.deferred: Counter[str] = Counter()
-        self.lateness = _Histogram(LATENESS_BUCKETS)
-        self.callback = _Histogram(CALLBACK_BUCKETS)
+        self.lateness = Histogram(LATENESS_BUCKETS)
+        self.callback = Histogram(CALLBACK_BUCKETS)
         self.in_flight: int | None = None
         self.claims: int | None = None
         self.due: int | None = None
         self.oldest: float | None = None
+        self.shards: int | None = None
+        self.objective: float | None = None
+        self.paused: bool | None = None
+        self.secrets_missing: bool | None = None
 
 
 class Metrics(Collector):
     """All metrics of one process, in a registry of its own."""
 
     def __init__(self) -> None:
+        self.operator = OperatorMetrics()
         self._groups: defaultdict[str, _Group] = defaultdict(_Group)
         self._members: dict[str, int] = {}
         self._clock_offset: float | None = None
-        self._store_calls: defaultdict[str, _Histogram] = defaultdict(lambda: _Histogram(CALL_BUCKETS))
+        self._loop_ages: Callable[[], Mapping[str, float]] = dict
+        self._store_calls: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(CALL_BUCKETS))
         self._store_errors: Counter[tuple[str, str]] = Counter()
-        self._requests: defaultdict[str, _Histogram] = defaultdict(lambda: _Histogram(CALL_BUCKETS))
+        self._requests: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(CALL_BUCKETS))
         self._statuses: Counter[tuple[str, int]] = Counter()
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -151,6 +138,16 @@ class Metrics(Collector):
         """Shards of the group that this member owns."""
         self._groups[group].claims = count
 
+    def declared(self, group: str, *, shards: int, objective: float, paused: bool, secrets_missing: bool) -> None:
+        """What the group asks for (`objective` in seconds), and whether this member misses a Secret that signs it."""
+        numbers = self._groups[group]
+        numbers.shards, numbers.objective = shards, objective
+        numbers.paused, numbers.secrets_missing = paused, secrets_missing
+
+    def observe_loops(self, ages: Callable[[], Mapping[str, float]]) -> None:
+        """`ages` says, when asked, how many seconds ago each loop of the executor turned."""
+        self._loop_ages = ages
+
     def members(self, pool: str, alive: int) -> None:
         """Members of the pool, as this one sees them, that are neither dead nor leaving."""
         self._members[pool] = alive
@@ -188,6 +185,7 @@ class Metrics(Collector):
         yield from self._group_gauges()
         yield from self._group_histograms()
         yield from self._process_families()
+        yield from self.operator.collect()
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: the names do not clash, and the registry need not collect to know them."""
@@ -225,6 +223,14 @@ class Metrics(Collector):
             ("claims", "durable_timer_claims", "Shards that this member owns."),
             ("due", "durable_timer_due_timers", "Pending timers that are due."),
             ("oldest", "durable_timer_oldest_due_age_seconds", "For how long the oldest due timer has been due."),
+            ("shards", "durable_timer_group_shards", "Shards that the group has."),
+            ("objective", "durable_timer_lateness_objective_seconds", "The p99 of lateness that the group asks for."),
+            ("paused", "durable_timer_group_paused", "Whether the group is paused."),
+            (
+                "secrets_missing",
+                "durable_timer_secrets_missing",
+                "Whether a Secret that signs the group was never read.",
+            ),
         )
         for attribute, name, documentation in gauges:
             family = GaugeMetricFamily(name, documentation, labels=["group"])
@@ -251,6 +257,10 @@ class Metrics(Collector):
         for pool, alive in self._members.items():
             members.add_metric([pool], alive)
         yield members
+        ages = GaugeMetricFamily("durable_timer_loop_age_seconds", "How long ago the loop turned.", labels=["loop"])
+        for loop, age in self._loop_ages().items():
+            ages.add_metric([loop], age)
+        yield ages
         if self._clock_offset is not None:
             yield GaugeMetricFamily(
                 "durable_timer_clock_offset_seconds", "The store's clock less this machine's.", self._clock_offset
@@ -275,12 +285,8 @@ class Metrics(Collector):
         yield requests
 
 
-def _timed(histograms: dict[str, _Histogram], name: str, documentation: str, label: str) -> Iterator[Metric]:
+def _timed(histograms: dict[str, Histogram], name: str, documentation: str, label: str) -> Iterator[Metric]:
     family = HistogramMetricFamily(name, documentation, labels=[label])
     for value, histogram in histograms.items():
         histogram.add_to(family, [value])
     yield family
-
-
-def _bound_text(bound: float) -> str:
-    return "+Inf" if bound == float("inf") else repr(bound)

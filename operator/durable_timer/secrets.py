@@ -59,4 +59,9 @@ class FileSecrets:
                 value = file.read(SIZE_MAX + 1)
         except OSError:
             return None
-        return value.removesuffix(b"\n").removesuffix(b"\r") if len(value) <= SIZE_MAX else None
+        return without_line_end(value) if len(value) <= SIZE_MAX else None
+
+
+def without_line_end(value: bytes) -> bytes:
+    """The value without one line end at its end, which is no part of it."""
+    return value.removesuffix(b"\n").removesuffix(b"\r")

@@ -54,13 +54,13 @@ async def serve(settings: Settings, role: Role, stop: asyncio.Event | None = Non
     manifests = factory.manifests()
     stop = stop or asyncio.Event()
     async with AsyncExitStack() as stack:
-        stack.enter_context(_Signals(stop))
+        stack.enter_context(Signals(stop))
         stack.push_async_callback(factory.close)
         stores, executor, app = await _parts(factory, role, settings, stack)
         await factory.apply_groups(stores, manifests)
-        listen = await _listen(app, factory.bridge_settings(), settings, stack)
+        address = await listen(app, factory.bridge_settings(), settings, stack)
         urls = settings.named_stores.values() if role is Role.BRIDGE else (settings.store,)
-        log.info("serving", role=role.value, listen=listen, store=" ".join(map(masked, urls)))
+        log.info("serving", role=role.value, listen=address, store=" ".join(map(masked, urls)))
         async with asyncio.TaskGroup() as group:
             group.create_task(_stopping(stop, executor))
             if executor is not None:
@@ -102,7 +102,7 @@ async def _parts(
     return {STORE_DEFAULT: store}, both, factory.bridge({STORE_DEFAULT: store}, both)
 
 
-async def _listen(
+async def listen(
     app: web.Application, bridge_settings: BridgeSettings, settings: Settings, stack: AsyncExitStack
 ) -> str:
     """Listens until the stack is left; answers the address, with the port that was given where 0 was asked for."""
@@ -126,7 +126,7 @@ def _why_not(error: OSError) -> str:
             return str(error.strerror or error)
 
 
-class _Signals:
+class Signals:
     """While entered, the first SIGTERM or SIGINT sets the event and the second ends the process."""
 
     def __init__(self, stop: asyncio.Event) -> None:
@@ -134,6 +134,10 @@ class _Signals:
         self._loop = asyncio.get_running_loop()
 
     def __enter__(self) -> None:
+        self.take()
+
+    def take(self) -> None:
+        """Handles the signals; once more, where somebody else took them meanwhile."""
         for number in _SIGNALS:
             self._loop.add_signal_handler(number, self._received, number)
 

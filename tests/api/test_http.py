@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from datetime import timedelta
 
 import aiohttp
@@ -439,3 +440,21 @@ async def test_a_plain_application_is_served_as_well() -> None:
         for path, status in (("/", 200), ("/x", 404)):
             async with client.get(path) as answer:
                 assert answer.status == status
+
+
+async def test_a_bridge_that_stops_asks_its_clients_to_leave_before_it_cuts_idle_connections(store: Store) -> None:
+    """Else a client sends into a connection that is being closed, and cannot know whether its request was carried out."""
+    stack = AsyncExitStack()
+    running = await stack.enter_async_context(running_bridge(store))
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(running.url.rpartition(":")[2]))
+    ask = b"GET /livez HTTP/1.1\r\nhost: bridge\r\n\r\n"
+    writer.write(ask)
+    assert b"connection: close" not in (await reader.readuntil(b"\r\n\r\n")).lower()
+    stopping = asyncio.create_task(stack.aclose())
+    await asyncio.sleep(0)
+    writer.write(ask)
+    answered = (await reader.read()).lower()
+    assert b"200 ok" in answered
+    assert b"connection: close" in answered
+    writer.close()
+    await stopping

@@ -23,14 +23,21 @@ from durable_timer_api.ui.status import MEMBERS, ROWS
 from tests.api.support import TIMERS, create_body, executing, running_bridge
 from tests.support.waiting import eventually
 
+SIGNED = CallbackSpec(signing=SigningSpec(secret_refs=(SigningSecretRef(name="keys", key="one"),)))
 PATHS = {"/ui": "page.html", "/ui/app.js": "app.js", "/ui/view.js": "view.js", "/ui/style.css": "style.css"}
 
 
 async def status(client: aiohttp.ClientSession, **query: str) -> dict[str, Any]:
-    async with client.get("/ui/status", params=query) as answer:
-        assert answer.status == 200, await answer.text()
-        found: dict[str, Any] = await answer.json()
+    """The status once there is one: a request waits for the first reading, but not for ever."""
+
+    async def answered() -> dict[str, Any]:
+        async with client.get("/ui/status", params=query) as answer:
+            assert answer.status == 200, await answer.text()
+            found: dict[str, Any] = await answer.json()
+        assert found["total"], "not read yet"
         return found
+
+    return await eventually(answered)
 
 
 async def join(store: Store, name: str, report: MemberReport | None = None, pool: str = "default") -> str:
@@ -106,6 +113,20 @@ async def test_shards_are_shown_by_their_living_owner(client: aiohttp.ClientSess
     ]
 
 
+async def test_executors_are_shown_before_there_is_a_group() -> None:
+    store = MemoryStore()
+    await store.migrate()
+    await join(store, "executor-0")
+    async with running_bridge(store) as bridge, aiohttp.ClientSession(bridge.url) as client:
+
+        async def shown() -> bool:
+            async with client.get("/ui/status") as answer:
+                found = await answer.json()
+            return (found["total"], [member["name"] for member in found["members"]]) == (0, ["executor-0"])
+
+        await eventually(shown)
+
+
 async def test_a_dead_owner_counts_as_nobody(client: aiohttp.ClientSession, store: Store) -> None:
     dead = await join(store, "executor-0")
     await claim(store, dead, {0, 1, 2, 3})
@@ -118,8 +139,7 @@ async def test_a_dead_owner_counts_as_nobody(client: aiohttp.ClientSession, stor
 
 
 async def test_lateness_secrets_and_pause_are_conditions(store: Store) -> None:
-    signing = SigningSpec(secret_refs=(SigningSecretRef(name="keys", key="one"),))
-    await register(store, "signed", callback=CallbackSpec(signing=signing), paused=True)
+    await register(store, "signed", callback=SIGNED, paused=True)
     me = await join(store, "executor-0", MemberReport("1.2.3", ("signed",), {"demo": 1.5, "signed": 0.2}))
     await claim(store, me, {0, 1, 2, 3})
     async with running_bridge(store) as bridge, aiohttp.ClientSession(bridge.url) as client:
@@ -136,6 +156,17 @@ async def test_lateness_secrets_and_pause_are_conditions(store: Store) -> None:
     assert (answer["members"][0]["version"], answer["members"][0]["unreadableSecrets"]) == ("1.2.3", 1)
 
 
+@pytest.mark.parametrize(("read_to", "seen"), [(0, ("Unknown", "Progressing")), (10**9, ("True", "SecretsAvailable"))])
+async def test_secrets_are_available_once_they_were_looked_for(
+    store: Store, read_to: int, seen: tuple[str, str]
+) -> None:
+    await register(store, "signed", callback=SIGNED)
+    await join(store, "executor-0", MemberReport("1.2.3", change=read_to))
+    async with running_bridge(store) as bridge, aiohttp.ClientSession(bridge.url) as client:
+        answer = await status(client, search="signed")
+    assert condition(answer["groups"][0], "SecretsAvailable") == seen
+
+
 async def test_a_purging_group_has_no_shards_to_miss(client: aiohttp.ClientSession, store: Store) -> None:
     await store.set_group_state("demo", "file:demo", GroupState.PURGING)
 
@@ -150,7 +181,11 @@ async def test_counts_are_those_of_the_store(client: aiohttp.ClientSession, stor
     await client.post(TIMERS, json=create_body(id="due", executeAt="2020-01-01T00:00:00Z"))
     await client.post(TIMERS, json=create_body(id="later"))
     await (await executing(store)).fail_all()
-    counts = (await status(client))["groups"][0]["counts"]
+
+    async def counted() -> Any:
+        return (await status(client))["groups"][0]["counts"]
+
+    counts = await eventually(counted)
     assert (counts["pending"], counts["failed"], counts["due"], counts["estimated"]) == (1, 1, 0, [])
 
 

@@ -64,7 +64,7 @@ async def shows(tab: Tab, selector: str, *words: str) -> None:
         found = await text(tab, selector)
         return all(word in found for word in words)
 
-    await eventually(shown)
+    await eventually(shown, 30.0)
 
 
 async def test_groups_shards_and_executors_are_shown_and_refreshed(

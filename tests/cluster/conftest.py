@@ -10,11 +10,14 @@ import re
 import secrets
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from durable_timer.kube.client import KubeClient, open_client
+from faults.proxy import Proxy
+from tests.cluster.accounts import address, by_way_of
 from tests.support.kubectl import Kubectl
 
 ASKED = "DURABLE_TIMER_TEST_CLUSTER"
@@ -25,18 +28,31 @@ KIND_NAME = "durable-timer-tests"
 FINALIZED = 'jsonpath={range .items[?(@.metadata.finalizers)]}{.kind}{" "}{.metadata.name}{"\\n"}{end}'
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks every test of this folder."""
-    for item in items:
-        if item.path.is_relative_to(HERE):
-            item.add_marker(pytest.mark.cluster)
+LEFT_OUT = pytest.StashKey[int]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks every test of this folder, and leaves them out where nobody asked for them."""
+    ours = [item for item in items if item.path.is_relative_to(HERE)]
+    for item in ours:
+        item.add_marker(pytest.mark.cluster)
+    if not os.environ.get(ASKED):
+        config.stash[LEFT_OUT] = len(ours)
+        config.hook.pytest_deselected(items=ours)
+        items[:] = [item for item in items if item not in ours]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Says how many were left out."""
+    if count := config.stash.get(LEFT_OUT, 0):
+        terminalreporter.write_line(
+            f"{count} tests need a Kubernetes API server: `make test-cluster` (it sets {ASKED})"
+        )
 
 
 @pytest.fixture(scope="session")
 def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The kubeconfig of an administrator: KUBECONFIG's, or a local cluster's that is started and left running, or kind's."""
-    if not os.environ.get(ASKED):
-        pytest.skip("needs a cluster: `make test-cluster`")
     if given := os.environ.get("KUBECONFIG"):
         yield Path(given)
     elif LOCAL.exists():
@@ -68,6 +84,22 @@ def namespace(kubectl: Kubectl) -> Iterator[str]:
     yield name
     release_finalizers(kubectl, name)
     kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+async def client(kubeconfig: Path) -> AsyncIterator[KubeClient]:
+    """Our own client, as an administrator."""
+    async with open_client(kubeconfig) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def proxied(kubectl: Kubectl, tmp_path: Path) -> AsyncIterator[tuple[Proxy, Path]]:
+    """A proxy before the API server, and an administrator's kubeconfig by way of it."""
+    proxy = Proxy(*address(kubectl))
+    port = await proxy.start()
+    yield proxy, by_way_of(port, kubectl, tmp_path / "proxied")
+    await proxy.stop()
 
 
 def release_finalizers(kubectl: Kubectl, namespace: str) -> None:

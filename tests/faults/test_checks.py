@@ -202,8 +202,10 @@ def test_the_slowest_timer_is_measured_from_when_it_could_come(account: Account)
     late = account.add(Kind.SINGLE, 9000, BEGIN + 12, delivered=False)
     account.callbacks.append(callback(late, FAULT.ended + 4))
     assert account.judge().slowest == pytest.approx(4)
+    assert [what.split(" ")[:3] for what in account.judge().slow] == [["single-9000", "by", "4.00"]]
     late.acknowledged = FAULT.ended + 3
     assert account.judge().slowest == pytest.approx(1)
+    assert account.judge().slow == ()
     changed = account.add(Kind.REPLACE, 1, BEGIN + 12, delivered=False)
     changed.change = Change(BEGIN + 18, Result.DONE, BEGIN + 20)
     account.callbacks.append(callback(changed, BEGIN + 22, due=BEGIN + 18))

@@ -38,16 +38,12 @@ def test_values_are_merged_as_helm_merges_them() -> None:
 
 def test_a_pod_is_read_as_the_api_server_says_it() -> None:
     body = {
-        "metadata": {"name": "a", "deletionTimestamp": "2026-01-01T00:00:00Z"},
-        "status": {
-            "podIP": "10.88.0.7",
-            "conditions": [{"type": "Ready", "status": "True"}],
-            "containerStatuses": [{"containerID": "containerd://abc"}, {"name": "not made yet"}],
-        },
+        "metadata": {"name": "a", "uid": "1-2", "deletionTimestamp": "2026-01-01T00:00:00Z"},
+        "status": {"podIP": "10.88.0.7", "conditions": [{"type": "Ready", "status": "True"}]},
     }
-    assert Pod.parse(body) == Pod("a", "10.88.0.7", ready=True, deleting=True, containers=("abc",))
-    assert Pod.parse({"metadata": {"name": "b"}, "status": {}}) == Pod(
-        "b", "", ready=False, deleting=False, containers=()
+    assert Pod.parse(body) == Pod("a", "1-2", "10.88.0.7", ready=True, deleting=True)
+    assert Pod.parse({"metadata": {"name": "b", "uid": "3"}, "status": {}}) == Pod(
+        "b", "3", "", ready=False, deleting=False
     )
 
 

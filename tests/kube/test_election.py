@@ -150,6 +150,17 @@ def test_who_stops_is_followed_at_the_next_look(seed: int) -> None:
     assert world.until(lambda: bool(world.leaders), TAKEN_OVER) < RENEW + 0.5
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_who_stops_while_it_begins_to_lead_leaves_no_lease_behind(seed: int) -> None:
+    world = World(1, seed)
+    world.server.write({"metadata": {"name": "lease"}, "spec": {"holderIdentity": ""}})
+    (stopping,) = world.electors
+    world.pass_time(world.rng.uniform(0, 0.06))
+    stopping.stop()
+    world.pass_time(RENEW)
+    assert world.server.holder == ""
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_a_lease_deleted_by_hand_stops_nobody_and_makes_no_second_leader(seed: int) -> None:
     world = World(3, seed)

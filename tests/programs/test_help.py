@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from durable_timer import __version__
 from durable_timer.cli import cli
 
-PROGRAMS = ("standalone", "bridge", "executor")
+PROGRAMS = ("standalone", "bridge", "executor", "operator")
 
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -27,9 +27,9 @@ def text(*path: str) -> str:
 
 def test_the_commands_are_those_that_are_promised() -> None:
     assert set(commands(cli)) == {
-        ("standalone",), ("bridge",), ("executor",), ("migrate",),
+        ("standalone",), ("bridge",), ("executor",), ("operator",), ("migrate",),
         ("groups",), ("groups", "apply"), ("groups", "list"), ("groups", "purge"), ("groups", "transfer"),
-        ("config",), ("config", "show"), ("config", "validate"),
+        ("uninstall",), ("config",), ("config", "show"), ("config", "validate"),
     }  # fmt: skip
 
 
@@ -45,8 +45,9 @@ def test_each_command_explains_itself(path: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_the_programs_take_the_same_flags(program: str) -> None:
     said = text(program)
-    for flag in ("--listen", "--store", "--groups", "--config", "--set", "--log-format", "--log-level"):
+    for flag in ("--listen", "--store", "--config", "--set", "--log-format", "--log-level"):
         assert flag in said
+    assert ("--groups" in said) == (program != "operator")
 
 
 def test_the_first_page_names_every_command_and_exit_code() -> None:

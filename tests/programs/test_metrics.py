@@ -70,12 +70,19 @@ def test_gauges_say_the_last_value_and_nothing_before_there_is_one() -> None:
     metrics.in_flight("a", 0)
     metrics.backlog("a", 12, 3.5)
     metrics.claims("a", 16)
+    metrics.declared("a", shards=16, objective=0.5, paused=True, secrets_missing=False)
+    metrics.observe_loops(lambda: {"take": 0.125})
     metrics.members("default", 2)
     metrics.clock_offset(-0.25)
     assert value(metrics, "in_flight", group="a") == 0
     assert value(metrics, "due_timers", group="a") == 12
     assert value(metrics, "oldest_due_age_seconds", group="a") == 3.5
     assert value(metrics, "claims", group="a") == 16
+    assert value(metrics, "group_shards", group="a") == 16
+    assert value(metrics, "lateness_objective_seconds", group="a") == 0.5
+    assert value(metrics, "group_paused", group="a") == 1
+    assert value(metrics, "secrets_missing", group="a") == 0
+    assert value(metrics, "loop_age_seconds", loop="take") == 0.125
     assert value(metrics, "members", pool="default") == 2
     assert value(metrics, "clock_offset_seconds") == -0.25
 

@@ -37,8 +37,8 @@ async def eventually(predicate: Callable[[], object], within: float = 10.0) -> o
         await asyncio.sleep(PAUSE)
 
 
-def eventually_blocking(predicate: Callable[[], T], within: float = 10.0) -> T:
-    """`eventually` for code outside an event loop.
+def eventually_blocking(predicate: Callable[[], T], within: float = 10.0, pause: float = PAUSE) -> T:
+    """`eventually` for code outside an event loop; it asks every `pause` seconds, for an answer that costs much.
 
     Raises:
         TimeoutError: after `within` seconds, with the last answer or assertion.
@@ -54,4 +54,4 @@ def eventually_blocking(predicate: Callable[[], T], within: float = 10.0) -> T:
             return value
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {within} s; last: {last!r}")
-        time.sleep(PAUSE)
+        time.sleep(pause)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from durable_timer.models.group import Group, GroupState
-from durable_timer.models.ownership import Member, Shard
 from durable_timer.models.status import ConditionStatus, ConditionType, GroupReason
-from durable_timer_api.ui.pools import PoolView
+from durable_timer.planning.conditions import Finding, false, true, unknown
+from durable_timer.planning.serving import Serving
 
 _GOOD: Final = {
     ConditionType.SHARDS_ASSIGNED,
@@ -18,97 +18,74 @@ _GOOD: Final = {
 }
 """Conditions that ask for attention when they are False."""
 
-
-class Seen(NamedTuple):
-    """One condition, as the bridge sees it now."""
-
-    type: ConditionType
-    status: ConditionStatus
-    reason: GroupReason
-    message: str
+_NAMED: Final = 3
+"""Executors that a message names."""
 
 
-def group_conditions(group: Group, pool: PoolView | None, store_answers: bool) -> list[Seen]:
-    """The conditions of a group; `pool` is None where it could not be read. A deleted group has no shards to serve."""
+def group_conditions(group: Group, serving: Serving | None, store_answers: bool) -> list[Finding]:
+    """The conditions of a group; `serving` is None where its pool was not read. A deleted group is served by nobody."""
     found = [_store(store_answers)]
     if group.state is not GroupState.ACTIVE:
         return found
-    if pool is None:
-        unknown = ConditionStatus.UNKNOWN, GroupReason.NO_DATA, "The pool was not read."
-        kinds = (
-            ConditionType.SHARDS_ASSIGNED,
-            ConditionType.SECRETS_AVAILABLE,
-            ConditionType.LATENESS_WITHIN_OBJECTIVE,
-        )
-        return [*found, *(Seen(kind, *unknown) for kind in kinds), _paused(group)]
-    living = pool.living()
-    return [
-        *found,
-        _shards(group, pool.shards.get(group.group_id, ()), living),
-        _secrets(group, list(living.values())),
-        _lateness(group, list(living.values())),
-        _paused(group),
-    ]
+    if serving is None:
+        not_read = GroupReason.NO_DATA, "The pool was not read."
+        found += [unknown(kind, *not_read) for kind in ConditionType if kind in _GOOD - {ConditionType.STORE_REACHABLE}]
+        return [*found, _paused(group)]
+    return [*found, _shards(group, serving), _secrets(group, serving), _lateness(group, serving), _paused(group)]
 
 
-def needs_attention(conditions: Sequence[Seen]) -> bool:
+def needs_attention(conditions: Sequence[Finding]) -> bool:
     """Whether one of them is bad."""
-    return any(seen.type in _GOOD and seen.status is ConditionStatus.FALSE for seen in conditions)
+    return any(found.type in _GOOD and found.status is ConditionStatus.FALSE for found in conditions)
 
 
-def worst_lateness(group_id: str, members: Sequence[Member]) -> float | None:
-    """The highest p99 of lateness, in seconds, that a living member reports of the group over the last 30 s."""
-    return max((m.report.lateness_p99[group_id] for m in members if group_id in m.report.lateness_p99), default=None)
-
-
-def _store(answers: bool) -> Seen:
+def _store(answers: bool) -> Finding:
+    kind = ConditionType.STORE_REACHABLE
     if answers:
-        return Seen(
-            ConditionType.STORE_REACHABLE, ConditionStatus.TRUE, GroupReason.STORE_REACHABLE, "The store answers."
-        )
+        return true(kind, GroupReason.STORE_REACHABLE, "The store answers.")
     message = "The store did not answer this bridge lately; what is shown may be old."
-    return Seen(ConditionType.STORE_REACHABLE, ConditionStatus.FALSE, GroupReason.STORE_UNREACHABLE, message)
+    return false(kind, GroupReason.STORE_UNREACHABLE, message)
 
 
-def _shards(group: Group, shards: Sequence[Shard], living: dict[str, Member]) -> Seen:
+def _shards(group: Group, serving: Serving) -> Finding:
     kind = ConditionType.SHARDS_ASSIGNED
-    owned = sum(shard.owner in living for shard in shards)
-    if owned == group.shards:
-        return Seen(kind, ConditionStatus.TRUE, GroupReason.SHARDS_ASSIGNED, f"All {owned} shards are owned.")
-    if not living:
-        message = f'No executor lives in pool "{group.pool}": nothing fires.'
-        return Seen(kind, ConditionStatus.FALSE, GroupReason.NO_EXECUTORS, message)
-    message = f"{group.shards - owned} of {group.shards} shards have no living owner; their timers wait."
-    return Seen(kind, ConditionStatus.FALSE, GroupReason.SHARDS_UNASSIGNED, message)
+    left = group.shards - serving.claimed
+    if left <= 0:
+        return true(kind, GroupReason.SHARDS_ASSIGNED, f"All {group.shards} shards are owned.")
+    if not serving.living:
+        return false(kind, GroupReason.NO_EXECUTORS, f'No executor lives in pool "{group.pool}".')
+    message = f"{left} of {group.shards} shards have no living owner; their timers wait."
+    return false(kind, GroupReason.SHARDS_UNASSIGNED, message)
 
 
-def _secrets(group: Group, living: Sequence[Member]) -> Seen:
+def _secrets(group: Group, serving: Serving) -> Finding:
     kind = ConditionType.SECRETS_AVAILABLE
     signing = group.spec.callback.signing
     if signing is None or not signing.secret_refs:
-        return Seen(kind, ConditionStatus.TRUE, GroupReason.NO_SECRETS, "Callbacks are not signed.")
-    missing = [member.name for member in living if group.group_id in member.report.unreadable_secrets]
+        return true(kind, GroupReason.NO_SECRETS, "Callbacks are not signed.")
+    missing = serving.unreadable
     if missing:
-        shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")  # noqa: PLR2004
-        message = f"Callbacks are held: {shown} cannot read the group's Secrets."
-        return Seen(kind, ConditionStatus.FALSE, GroupReason.SECRET_MISSING, message)
-    return Seen(kind, ConditionStatus.TRUE, GroupReason.SECRETS_AVAILABLE, "All executors can sign.")
+        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        message = f"Callbacks are held: {', '.join(missing[:_NAMED])}{more} cannot read the group's Secrets."
+        return false(kind, GroupReason.SECRET_MISSING, message)
+    if serving.read_to < group.change:
+        return unknown(kind, GroupReason.PROGRESSING, "Executors are about to look for its Secrets.")
+    return true(kind, GroupReason.SECRETS_AVAILABLE, "All executors can sign.")
 
 
-def _lateness(group: Group, living: Sequence[Member]) -> Seen:
+def _lateness(group: Group, serving: Serving) -> Finding:
     kind = ConditionType.LATENESS_WITHIN_OBJECTIVE
-    worst = worst_lateness(group.group_id, living)
     objective = group.spec.objectives.lateness.total_seconds()
-    if worst is None:
-        return Seen(kind, ConditionStatus.UNKNOWN, GroupReason.NO_DATA, "Nothing was delivered lately.")
-    message = f"p99 over 30 s is {worst:.3g} s; the objective is {objective:g} s."
-    if worst <= objective:
-        return Seen(kind, ConditionStatus.TRUE, GroupReason.LATENESS_WITHIN_OBJECTIVE, message)
-    return Seen(kind, ConditionStatus.FALSE, GroupReason.LATENESS_ABOVE_OBJECTIVE, message)
+    if serving.lateness is None:
+        return unknown(kind, GroupReason.NO_DATA, "Nothing was delivered lately.")
+    message = f"p99 over 30 s is {serving.lateness:.3g} s; the objective is {objective:g} s."
+    if serving.lateness <= objective:
+        return true(kind, GroupReason.LATENESS_WITHIN_OBJECTIVE, message)
+    return false(kind, GroupReason.LATENESS_ABOVE_OBJECTIVE, message)
 
 
-def _paused(group: Group) -> Seen:
+def _paused(group: Group) -> Finding:
     kind = ConditionType.PAUSED
     if group.spec.paused:
-        return Seen(kind, ConditionStatus.TRUE, GroupReason.PAUSED, "Timers are accepted and none fires.")
-    return Seen(kind, ConditionStatus.FALSE, GroupReason.NOT_PAUSED, "Timers fire.")
+        return true(kind, GroupReason.PAUSED, "Timers are accepted and none fires.")
+    return false(kind, GroupReason.NOT_PAUSED, "Timers fire.")

@@ -12,7 +12,9 @@ import structlog
 
 from durable_timer.clock import Clock
 from durable_timer.errors import StoreError
+from durable_timer.models import limits
 from durable_timer.models.ownership import Member, Shard
+from durable_timer.planning.serving import Serving, serving
 from durable_timer_api.groups_cache import GroupsCache, StoreDoor
 
 TIMEOUT: Final = 2.0
@@ -33,21 +35,23 @@ class PoolKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PoolView:
-    """One pool as its store said last. `members` by name, dead ones last; `silent`: seconds, by incarnation."""
+    """One pool as its store said last. `members` by name, dead ones last; `silent`: seconds, by incarnation.
+
+    `shards` and `serving` by group.
+    """
 
     members: Sequence[Member]
+    living: Mapping[str, Member]
+    """Members that are not dead, by incarnation."""
     shards: Mapping[str, Sequence[Shard]]
+    serving: Mapping[str, Serving]
     silent: Mapping[str, int]
     owned: Counter[str | None]
     """Shards by their owner, dead or alive."""
 
-    def living(self) -> dict[str, Member]:
-        """Members that are not dead, by incarnation."""
-        return {member.incarnation: member for member in self.members if not member.dead}
-
 
 class Pools:
-    """Reads the pools of all groups. A pool that could not be read is left out of `views`."""
+    """Reads the default pool and those of all groups. One that could not be read is left out of `views`."""
 
     def __init__(self, groups: GroupsCache, clock: Clock) -> None:
         self.views: Mapping[PoolKey, PoolView] = {}
@@ -57,7 +61,8 @@ class Pools:
 
     async def read(self) -> None:
         """Reads all of them, one after the other; a store that does not answer is not asked for its other pools."""
-        wanted = {PoolKey(served.door.name, served.group.pool): served.door for served in self._groups.known()}
+        wanted = {PoolKey(door.name, limits.POOL_DEFAULT): door for door in self._groups.doors}
+        wanted |= {PoolKey(served.door.name, served.group.pool): served.door for served in self._groups.known()}
         views: dict[PoolKey, PoolView] = {}
         away = set()
         for key, door in sorted(wanted.items(), key=lambda item: item[0]):
@@ -83,7 +88,9 @@ class Pools:
         for shard in shards:
             by_group.setdefault(shard.group_id, []).append(shard)
         ordered = sorted(members, key=lambda member: (member.dead, member.name, member.incarnation))
-        return PoolView(ordered, by_group, self._silent(members), Counter(shard.owner for shard in shards))
+        living = {member.incarnation: member for member in ordered if not member.dead}
+        owned = Counter(shard.owner for shard in shards)
+        return PoolView(ordered, living, by_group, serving(members, shards), self._silent(members), owned)
 
     def _silent(self, members: Sequence[Member]) -> dict[str, int]:
         """Beats are counters: one that was seen with the same number before has not beaten since."""

@@ -29,6 +29,18 @@ app.kubernetes.io/part-of: durable-timer
 {{- end }}
 {{- end }}
 
+{{/* Labels of pods: nothing that changes with the chart alone, which would replace them. Input: as for labels, values. */}}
+{{- define "durable-timer.podLabels" -}}
+app.kubernetes.io/part-of: durable-timer
+{{ include "durable-timer.selector" . }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- with (.values | default dict).podLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
 {{/* What selects pods; never changes. Input: dict root, component, executors (a pool's key, or nothing). */}}
 {{- define "durable-timer.selector" -}}
 app.kubernetes.io/name: {{ include "durable-timer.name" .root }}
@@ -78,11 +90,20 @@ key: url
 - name: {{ $raw }}
   valueFrom: {secretKeyRef: {name: {{ $secret.name }}, key: {{ $secret.key }}}}
 - name: {{ .variable }}
-  value: "$({{ $raw }})?sslmode={{ $tls.mode }}{{ if or $tls.caSecretName $tls.caConfigMapName }}&sslrootcert=/etc/durable-timer/stores/{{ .name }}/{{ $tls.caKey | default "ca.crt" }}{{ end }}"
+  value: "$({{ $raw }})?sslmode={{ $tls.mode }}{{ with include "durable-timer.storeAuthority" (dict "name" .name "tls" $tls) }}&sslrootcert={{ . }}{{ end }}"
 {{- else }}
 - name: {{ .variable }}
   valueFrom: {secretKeyRef: {name: {{ $secret.name }}, key: {{ $secret.key }}}}
 {{- end }}
+{{- end }}
+
+{{/* The file of authorities that a database's certificate is held against; nothing where it is not. Input: dict name, tls. */}}
+{{- define "durable-timer.storeAuthority" -}}
+{{- if or .tls.caSecretName .tls.caConfigMapName -}}
+/etc/durable-timer/stores/{{ .name }}/{{ .tls.caKey | default "ca.crt" }}
+{{- else if hasPrefix "verify-" .tls.mode -}}
+/etc/ssl/certs/ca-certificates.crt
+{{- end -}}
 {{- end }}
 
 {{/* All stores: the default one and the named ones. */}}

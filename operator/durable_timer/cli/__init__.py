@@ -11,9 +11,10 @@ from durable_timer import __version__
 from durable_timer.cli.config import config
 from durable_timer.cli.exits import ExitCode
 from durable_timer.cli.groups import groups
-from durable_timer.cli.programs import bridge, executor, migrate, standalone
+from durable_timer.cli.programs import bridge, executor, migrate, operator, standalone
 from durable_timer.cli.texts import TaughtGroup
-from durable_timer.errors import ConfigError, DurableTimerError, GroupError, ManifestError, StoreError
+from durable_timer.cli.uninstall import uninstall
+from durable_timer.errors import ConfigError, DurableTimerError, GroupError, LeaseLost, ManifestError, StoreError
 from durable_timer.logs import masked
 
 
@@ -30,15 +31,19 @@ def cli() -> None:
       durable-timer bridge   --store postgresql://user@host/timers --listen :8080
       durable-timer executor --store postgresql://user@host/timers --listen :8081
 
+    In Kubernetes, beside those, the operator of TimerGroups and Timers:
+      durable-timer operator --store postgresql://user@host/timers --listen :8082
+
     Every setting is also an environment variable (DURABLE_TIMER_STORE) and a key
     of a file (--config); `durable-timer config show` lists them all.
 
     Exit codes: 0 done or stopped cleanly, 1 a fault of the program, 2 a wrong
-    flag, setting or manifest, 3 the store cannot be used, 4 the store refuses.
+    flag, setting or manifest, 3 the store cannot be used, 4 the store refuses,
+    5 an operator lost its Lease.
     """
 
 
-for command in (standalone, bridge, executor, migrate, groups, config):
+for command in (standalone, bridge, executor, operator, migrate, groups, uninstall, config):
     cli.add_command(command)
 
 
@@ -66,5 +71,7 @@ def _exit_code(error: DurableTimerError) -> ExitCode:
             return ExitCode.REFUSED
         case StoreError():
             return ExitCode.STORE
+        case LeaseLost():
+            return ExitCode.LEASE
         case _:
             return ExitCode.FAULT

@@ -17,4 +17,6 @@ class ExitCode(IntEnum):
     """The store cannot be used: not reachable, held by another process, or of another schema."""
     REFUSED = 4
     """The store refuses what was asked of a group."""
+    LEASE = 5
+    """An operator that led does not any more: it is to be started again."""
     INTERRUPTED = 130

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from datetime import timedelta
 from pathlib import Path
-from typing import Final
 
 import click
 
@@ -14,13 +11,11 @@ from durable_timer.cli.running import run_program
 from durable_timer.cli.texts import TaughtGroup
 from durable_timer.config import Settings
 from durable_timer.errors import ConfigError, UnknownGroup
+from durable_timer.groups.purging import purge as purge_timers
+from durable_timer.groups.purging import quiet_after
 from durable_timer.models.group import Group, GroupState
 from durable_timer.models.limits import STORE_DEFAULT
 from durable_timer.stores.base import Store
-
-PURGE_PIECE: Final = 1000
-LATE_CREATES: Final = timedelta(seconds=2)
-"""How long a bridge may not have seen yet that a group is purging."""
 
 
 @click.group(cls=TaughtGroup)
@@ -145,18 +140,7 @@ async def _purge(store: Store, group_id: str, settings: Settings) -> int:
         raise UnknownGroup(group_id)
     if not group.owner.startswith("file:"):
         raise ConfigError(f"group {group_id!r} is declared in Kubernetes ({group.owner}): delete its TimerGroup there")
-    loop = asyncio.get_running_loop()
     await store.set_group_state(group_id, group.owner, GroupState.PURGING)
-    wait = timedelta(0) if store.capabilities.exclusive else LATE_CREATES + settings.http.request_timeout
-    quiet_from = loop.time() + wait.total_seconds()
-    deleted = 0
-    while True:
-        began = loop.time()
-        piece = await store.purge_group(group_id, PURGE_PIECE)
-        deleted += piece
-        if piece == 0 and began >= quiet_from:
-            break
-        if piece == 0:
-            await asyncio.sleep(quiet_from - began)
-    await store.finish_purge(group_id)
-    return deleted
+    pieces: list[int] = []
+    await purge_timers(store, group_id, quiet_after(store, settings.http.request_timeout), pieces.append)
+    return sum(pieces)

@@ -67,6 +67,37 @@ def executor(settings: Settings) -> None:
 
 
 @click.command(cls=TaughtCommand)
+@settings_options("listen", "store", "log")
+def operator(settings: Settings) -> None:
+    """Run the operator: TimerGroups and Timers of a Kubernetes cluster.
+
+    It registers what is declared in the store, assigns the shards of all groups
+    to executors, and publishes what becomes of it in the status of each resource.
+    Of several operators one leads, by a Lease; another takes over within seconds.
+    Executors and bridges need none of them to go on.
+
+    It finds the cluster as a pod's service account, or else by KUBECONFIG. The
+    custom resource definitions have to be there. --listen serves /metrics,
+    /livez and /readyz.
+
+    Settings that matter here (--set NAME=VALUE; `durable-timer config show`):
+      kubernetes.namespaces       the namespaces that are served; all by default
+      kubernetes.cluster          this cluster's name among those on one store
+      kubernetes.lease_name       one Lease for each set of namespaces
+      stores.NAME                 further stores, for groups whose spec.store is NAME
+
+    Exit code 5 says that the Lease was lost: start it again, as Kubernetes does.
+
+    Examples:
+      durable-timer operator --store postgresql://timers@db/timers --listen :8082
+      durable-timer operator --set kubernetes.namespaces=team-a,team-b --set stores.eu=postgresql://timers@eu/timers
+    """
+    from durable_timer.operating import operate
+
+    run_program(settings, operate(settings))
+
+
+@click.command(cls=TaughtCommand)
 @settings_options("store", "log")
 def migrate(settings: Settings) -> None:
     """Bring the database's schema to this release's.

@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from durable_timer.logs import LogFormat, LogLevel
 from durable_timer.models import limits
 from durable_timer.models.durations import DurationBounds, format_duration
-from durable_timer.models.group import DnsLabel
+from durable_timer.models.manifest import DnsLabel
 
 _LISTEN: Final = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]*):([0-9]{1,5})", re.ASCII)
 _PORT_MAX: Final = 65_535
@@ -138,6 +138,18 @@ class HttpPart(_Part):
     keep_alive: Annotated[timedelta, DurationBounds(_SECOND, 300 * _SECOND)] = Field(
         default=75 * _SECOND, description="How long an idle connection is kept open."
     )
+    tls_certificate: Path | None = Field(
+        default=None,
+        description="Serve HTTPS with the certificate of this PEM file, followed by its intermediates; a changed file is "
+        "in use within 30 seconds. None: plain HTTP.",
+    )
+    tls_key: Path | None = Field(default=None, description="The PEM file of the certificate's key, without passphrase.")
+
+    @model_validator(mode="after")
+    def _whole_pair(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key belong together")
+        return self
 
 
 class DatabasePart(_Part):

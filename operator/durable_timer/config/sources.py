@@ -17,7 +17,7 @@ from pydantic_settings.exceptions import SettingsError
 from durable_timer.config.settings import Settings
 from durable_timer.errors import ConfigError
 from durable_timer.logs import masked
-from durable_timer.models.group import DNS_LABEL_PATTERN
+from durable_timer.models.manifest import DNS_LABEL_PATTERN
 
 Tree = dict[str, JsonValue]
 Flags = Mapping[str, str | None]

@@ -66,7 +66,7 @@ class Executor:
         self._stopping = asyncio.Event()
         self._agenda = Agenda()
         self._book = GroupBook(store, secrets, self._group_changed)
-        self._membership = Membership(store, clock, rng, settings, self._report)
+        self._membership = Membership(store, clock, rng, settings, self._report, self._news)
         self._taking = TakeLoop(
             store,
             clock,
@@ -101,6 +101,7 @@ class Executor:
             self._settler, self._sweeper, metrics,
         )  # fmt: skip
         self._upkeep = Upkeep(store, clock, settings, self._book, self._agenda, self._taking, self._ownership, metrics)
+        metrics.observe_loops(self._loop_ages)
 
     async def run(self) -> None:
         """Works until `stop`; then hands its shards over, finishes the requests that have begun, and leaves.
@@ -125,15 +126,24 @@ class Executor:
 
     def healthy(self) -> bool:
         """Whether all loops turn."""
-        limit = self._clock.monotonic() - TURN_LIMIT
-        loops = (
-            self._membership, self._ownership, self._taking, self._settler, self._delivering, self._upkeep,
-        )  # fmt: skip
-        return all(loop.turned_at > limit for loop in loops)
+        return all(age < TURN_LIMIT for age in self._loop_ages().values())
 
     def ready(self) -> bool:
         """Whether this member's last beat was answered lately."""
         return self._membership.trusted() and not self._stopping.is_set()
+
+    def _loop_ages(self) -> dict[str, float]:
+        """Seconds since each loop turned."""
+        now = self._clock.monotonic()
+        turned_at = {
+            "membership": self._membership.turned_at,
+            "ownership": self._ownership.turned_at,
+            "take": self._taking.turned_at,
+            "settle": self._settler.turned_at,
+            "delivery": self._delivering.turned_at,
+            "groups": self._upkeep.turned_at,
+        }
+        return {name: now - at for name, at in turned_at.items()}
 
     def _loops(self) -> dict[str, Coroutine[None, None, None]]:
         loops = {
@@ -143,6 +153,7 @@ class Executor:
             "take": self._taking.run(),
             "delivery": self._delivering.run(),
             "groups": self._upkeep.read_groups(),
+            "keys": self._upkeep.read_keys(),
             "give-back": self._upkeep.give_back_forever(),
             "purge": self._upkeep.purge_forever(),
             "backlog": self._upkeep.count_forever(),
@@ -183,4 +194,7 @@ class Executor:
     def _report(self) -> MemberReport:
         now = self._clock.monotonic()
         late = {g.group_id: p99 for g in self._book.groups.values() if (p99 := g.lateness.p99(now)) is not None}
-        return MemberReport(__version__, self._book.unreadable_secrets(), late)
+        return MemberReport(__version__, self._book.unreadable_secrets(), late, self._book.read_to)
+
+    def _news(self) -> tuple[object, ...]:
+        return (self._book.read_to, self._book.unreadable_secrets())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,9 @@ FULL_READ_EVERY: Final = 30.0
 
 FRESH_FOR: Final = 2.5
 """Seconds after the beginning of a read for which what it said counts."""
+
+KEY_READERS: Final = 16
+"""Groups whose signing keys are waited for at once."""
 
 PAYLOADS_HELD: Final = 256 * 1024 * 1024
 """Bytes that the payloads of one group's held timers may take, were each as large as the group allows."""
@@ -48,7 +52,7 @@ class GroupRuntime:
 
     __slots__ = (
         "_tokens", "callback_timeout", "group", "group_id", "held", "held_until", "keys", "lateness", "owned", "policy",
-        "shards", "signing", "spaced_until", "starved", "under_way",
+        "secrets_from", "shards", "signing", "spaced_until", "starved", "under_way",
     )  # fmt: skip
 
     def __init__(self, group: Group) -> None:
@@ -63,6 +67,8 @@ class GroupRuntime:
         """Monotonic second from which its overdue timers may be taken beside others'."""
         self.keys: tuple[bytes, ...] = ()
         self.signing: tuple[SigningSecretRef, ...] = ()
+        self.secrets_from: str | None = None
+        """The namespace of the Secrets that `keys` are from."""
         self.lateness = LatenessWindow()
         self._tokens: Tokens | None = None
         self.become(group)
@@ -75,9 +81,9 @@ class GroupRuntime:
         self.policy: FullRetryPolicy = effective_policy(spec.retry_policy, None)
         self.callback_timeout = spec.callback.timeout.total_seconds()
         signing = spec.callback.signing.secret_refs if spec.callback.signing else ()
-        if signing != self.signing:
+        if (self.namespace, signing) != (self.secrets_from, self.signing):
             self.keys = ()
-        self.signing = signing
+        self.secrets_from, self.signing = self.namespace, signing
         if spec.callback.rate_limit is None:
             self._tokens = None
 
@@ -157,6 +163,11 @@ class GroupBook:
         self._read_all_at = float("-inf")
         self._read_at = float("-inf")
         self.groups: dict[str, GroupRuntime] = {}
+        self.read_to = 0
+        """Up to which `change` the groups were read, and then the Secrets that sign them looked for."""
+        self._reads_keys = False
+        self.keys_missing = asyncio.Event()
+        """A group came in, or changed, whose keys are to be read."""
 
     def get(self, group_id: str) -> GroupRuntime | None:
         return self.groups.get(group_id)
@@ -183,17 +194,36 @@ class GroupBook:
             else:
                 runtime.become(group)
             self._on_change(runtime)
-        await self._read_keys()
+            if len(runtime.keys) != len(runtime.signing):
+                self.keys_missing.set()
+        if not self._reads_keys and not self.keys_missing.is_set():
+            self.read_to = newest
 
-    async def _read_keys(self) -> None:
-        for runtime in self.groups.values():
-            if not runtime.signing:
-                continue
-            values = [await self._secrets.read(runtime.namespace, ref.name, ref.key) for ref in runtime.signing]
-            keys = tuple(signing_key(value) for value in values if value is not None)
-            if len(keys) == len(values) and keys != runtime.keys:
-                runtime.keys = keys
-                self._on_change(runtime)
+    async def read_keys(self) -> None:
+        """Reads all groups' signing keys, some side by side: one that is slow to come keeps few others waiting."""
+        self.keys_missing.clear()
+        since = self._since or 0
+        signed = iter([runtime for runtime in self.groups.values() if runtime.signing])
+        self._reads_keys = True
+        try:
+            await asyncio.gather(*(self._read_keys_of(signed) for _ in range(KEY_READERS)))
+        finally:
+            self._reads_keys = False
+        self.read_to = since
+
+    async def _read_keys_of(self, groups: Iterator[GroupRuntime]) -> None:
+        for runtime in groups:
+            await self._read_key(runtime)
+
+    async def _read_key(self, runtime: GroupRuntime) -> None:
+        """An empty key is none: anybody could sign with it."""
+        namespace, signing = runtime.secrets_from, runtime.signing
+        values = [await self._secrets.read(namespace, ref.name, ref.key) for ref in signing]
+        keys = tuple(key for value in values if value is not None and (key := signing_key(value)))
+        same = (runtime.secrets_from, runtime.signing) == (namespace, signing)
+        if same and len(keys) == len(values) and keys != runtime.keys:
+            runtime.keys = keys
+            self._on_change(runtime)
 
     def unreadable_secrets(self) -> tuple[str, ...]:
         """Ids of active groups that wait for a Secret which was never read."""

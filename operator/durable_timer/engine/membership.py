@@ -40,12 +40,16 @@ class Membership:
         rng: random.Random,
         settings: EngineSettings,
         report: Callable[[], MemberReport],
+        news: Callable[[], object],
     ) -> None:
+        """`report` is what beats carry: now and then, and when what `news` answers is another than with the last one."""
         self._store = store
         self._clock = clock
         self._rng = rng
         self._settings = settings
         self._report = report
+        self._news = news
+        self._reported: object = None
         self._reported_at = float("-inf")
         self._counter = 0
         self._trusted_until = float("-inf")
@@ -123,7 +127,9 @@ class Membership:
     async def _beat(self) -> None:
         self._counter += 1
         self._beat_at = sent = self._clock.monotonic()
-        report = self._report() if sent - self._reported_at >= self._settings.report_interval else None
+        news = self._news()
+        due = sent - self._reported_at >= self._settings.report_interval or news != self._reported
+        report = self._report() if due else None
         try:
             async with asyncio.timeout(self._settings.beat_timeout):
                 answer = await self._store.beat(self.incarnation, self._counter, draining=self.draining, report=report)
@@ -134,7 +140,7 @@ class Membership:
             await self._refused()
             return
         if report is not None:
-            self._reported_at = sent
+            self._reported_at, self._reported = sent, news
         self._trusted_until = sent + self._settings.trust
         self.members = answer.members
         self.shards_token = answer.shards_token

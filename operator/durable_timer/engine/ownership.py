@@ -11,7 +11,7 @@ import structlog
 
 from durable_timer.clock import Clock
 from durable_timer.engine.agenda import Agenda, OwnedShard
-from durable_timer.engine.groups import GroupBook
+from durable_timer.engine.groups import GroupBook, GroupRuntime
 from durable_timer.engine.holdings import Holdings
 from durable_timer.engine.membership import Membership
 from durable_timer.engine.settings import EngineSettings
@@ -239,5 +239,16 @@ class Ownership:
         for runtime in self._book.groups.values():
             if runtime.group.state is GroupState.ACTIVE:
                 self._metrics.claims(runtime.group_id, runtime.owned)
+                if runtime.group.pool == self._settings.pool:
+                    self._tell(runtime)
             elif not runtime.held:
                 self._metrics.forget_group(runtime.group_id)
+
+    def _tell(self, runtime: GroupRuntime) -> None:
+        self._metrics.declared(
+            runtime.group_id,
+            shards=runtime.group.shards,
+            objective=runtime.spec.objectives.lateness.total_seconds(),
+            paused=runtime.spec.paused,
+            secrets_missing=len(runtime.keys) != len(runtime.signing),
+        )

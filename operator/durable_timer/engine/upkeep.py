@@ -12,7 +12,7 @@ from durable_timer.engine.groups import GroupBook, GroupRuntime
 from durable_timer.engine.ownership import Ownership
 from durable_timer.engine.settings import EngineSettings
 from durable_timer.engine.taking import TakeLoop
-from durable_timer.engine.waiting import SHARE, rest_after
+from durable_timer.engine.waiting import SHARE, rest_after, wait_event
 from durable_timer.errors import StoreError
 from durable_timer.metrics import Metrics
 from durable_timer.models.group import GroupState
@@ -87,6 +87,12 @@ class Upkeep:
             except (StoreError, TimeoutError) as error:
                 log.warning("cannot read the groups", error=str(error) or "timeout")
             await asyncio.sleep(GROUPS_EVERY)
+
+    async def read_keys(self) -> None:
+        """Keeps the groups' signing keys until cancelled. On its own: a Secret that is slow to come makes no group old."""
+        while True:
+            await self._book.read_keys()
+            await wait_event(self._book.keys_missing, GROUPS_EVERY)
 
     async def give_back_forever(self) -> None:
         """Gives back what is held of groups that do not fire any more, until cancelled."""

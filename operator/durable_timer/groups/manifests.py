@@ -15,7 +15,8 @@ from pydantic_core import ErrorDetails
 
 from durable_timer.errors import ManifestError
 from durable_timer.groups.documents import Document, Location, Problem, read_documents
-from durable_timer.models.group import DNS_LABEL_PATTERN, DNS_SUBDOMAIN_PATTERN, KIND, TimerGroupManifest
+from durable_timer.models.group import KIND, TimerGroupManifest
+from durable_timer.models.manifest import DNS_LABEL_PATTERN, DNS_SUBDOMAIN_PATTERN
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 """What a file in a folder of manifests is called; others are left alone."""

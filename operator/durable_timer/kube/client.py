@@ -26,11 +26,16 @@ from durable_timer.errors import (
     KubeGone,
     KubeRejected,
     KubeUnavailable,
+    KubeUndefined,
 )
 from durable_timer.models.resource import GROUP, VERSION, ResourceKind
 
 TIMEOUT: Final = 10.0
 """Seconds that a call may take in all, unless its caller gives it less."""
+
+CONNECT_TIMEOUT: Final = 1.5
+"""Seconds that a connection may take, and its TLS: less than any call's timeout, whose cancellation would leave the socket
+of an unfinished handshake to the collector."""
 
 LIST_TIMEOUT: Final = 60.0
 """Seconds that all pages of a list may take together."""
@@ -58,7 +63,7 @@ T = TypeVar("T")
 class KubeClient:
     """Calls of the API, in the errors of this project. Every method raises KubeUnavailable and KubeForbidden.
 
-    A kind that the API server does not serve (its definition is missing) is unavailable: its objects are not gone.
+    A kind that the API server does not serve is KubeUndefined, a sort of KubeUnavailable: its objects are not gone.
     """
 
     def __init__(self, client: AsyncClient) -> None:
@@ -103,6 +108,12 @@ class KubeClient:
         call = self._client.patch(target, name, dict(patch), namespace=namespace, patch_type=PatchType.MERGE)
         return dict(await _answer(call, TIMEOUT))
 
+    async def scale(self, kind: ApiKind, namespace: str, name: str, replicas: int) -> None:
+        """Says how many pods a workload is to have, and nothing else of it. Raises: KubeConflict, KubeGone."""
+        wanted = {"spec": {"replicas": replicas}}
+        call = self._client.patch(kind.Scale, name, wanted, namespace=namespace, patch_type=PatchType.MERGE)
+        await _answer(call, TIMEOUT)
+
 
 @asynccontextmanager
 async def open_client(kubeconfig: Path | None = None, service_account: Path | None = None) -> AsyncIterator[KubeClient]:
@@ -116,7 +127,8 @@ async def open_client(kubeconfig: Path | None = None, service_account: Path | No
     """
     try:
         config = _config(kubeconfig, service_account).get()
-        client = AsyncClient(config, timeout=httpx2.Timeout(TIMEOUT), trust_env=False, field_manager=MANAGER)
+        timeout = httpx2.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT)
+        client = AsyncClient(config, timeout=timeout, trust_env=False, field_manager=MANAGER)
     except (LightkubeConfigError, LookupError, OSError, ValueError, ssl.SSLError, MsgspecError) as error:
         raise ConfigError(
             f"no way to a Kubernetes API ({error}): run in a pod with a service account, or set KUBECONFIG"
@@ -150,9 +162,8 @@ async def _answer(call: Awaitable[T], timeout: float) -> T:
 def _translated(error: httpx2.HTTPStatusError) -> KubeError:
     if not isinstance(error, ApiError):
         answer = error.response
-        return KubeUnavailable(
-            f"the Kubernetes API answered {answer.status_code} {answer.reason_phrase} at {answer.url.path}"
-        )
+        kind = KubeUndefined if answer.status_code == HTTPStatus.NOT_FOUND else KubeUnavailable
+        return kind(f"the Kubernetes API answered {answer.status_code} {answer.reason_phrase} at {answer.url.path}")
     message = str(error)
     match error.response.status_code:
         case HTTPStatus.NOT_FOUND:

@@ -120,13 +120,17 @@ class Election:
             pause = self._renew if await self._renewed() else self._renew / AGAIN
 
     async def release(self) -> None:
-        """Gives the Lease up, so that a follower leads at its next look. Never raises: at worst it expires."""
-        if not self.leading():
-            return
+        """Gives the Lease up where this process holds it, so that a follower leads at its next look.
+
+        Also where `acquire` was cancelled, whose last write may have been done. Never raises: at worst the Lease expires.
+        """
         self._sent_at = float("-inf")
         try:
             async with asyncio.timeout(self._renew):
-                await self._write_mine(holder="")
+                for _ in range(AGAIN):
+                    if await self._released():
+                        return
+                    await asyncio.sleep(self._renew / AGAIN)
         except (KubeError, TimeoutError) as error:
             log.warning("the Lease was not released, it will expire", error=str(error) or "timeout")
 
@@ -161,12 +165,12 @@ class Election:
     async def _renewed(self) -> bool:
         """Tries once. False: it is to be tried again. Raises: LeaseLost."""
         left = self._give_up - (self._clock.monotonic() - self._sent_at)
-        if left <= 0:
+        if left < self._renew / AGAIN:
             raise self._lost(f"it was not renewed for {self._give_up:g} s")
         sent = self._clock.monotonic()
         try:
             async with asyncio.timeout(min(left, self._renew)):
-                await self._write_mine(holder=self._identity)
+                await self._write_mine()
         except LeaseLost:
             raise
         except (KubeError, TimeoutError) as error:
@@ -175,19 +179,29 @@ class Election:
         self._sent_at = sent
         return True
 
-    async def _write_mine(self, holder: str) -> None:
+    async def _write_mine(self) -> None:
         """Writes the Lease that this process holds, read anew where somebody else wrote or deleted it.
 
         Raises: KubeError; LeaseLost, when another process holds it.
         """
         try:
-            self._lease = await self._write(self._lease, holder)
+            self._lease = await self._write(self._lease, self._identity)
         except (KubeConflict, KubeGone):
             lease = await self._client.get(LEASE, self._namespace, self._name, self._renew)
             present = _spec(lease).get("holderIdentity")
             if present not in {None, "", self._identity}:
                 raise self._lost(f"{present} holds it") from None
-            self._lease = await self._write(lease, holder)
+            self._lease = await self._write(lease, self._identity)
+
+    async def _released(self) -> bool:
+        lease = await self._client.get(LEASE, self._namespace, self._name, self._renew)
+        if _spec(lease).get("holderIdentity") != self._identity:
+            return True
+        try:
+            await self._write(lease, "")
+        except KubeConflict:  # a renewal that was under way
+            return False
+        return True
 
     async def _write(self, lease: Body | None, holder: str | None) -> Body:
         """Writes the Lease over the one that was read (None: there was none), and answers it as written."""

@@ -20,6 +20,7 @@ _PORT: Final = (
 _BYTE: Final = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _NUMERIC_HOST: Final = r"^[^:]*://([^/?#:]*\.)?([0-9]+|0[xX][0-9A-Fa-f]*)\.?([:/?#]|$)"
 _IPV4_HOST: Final = rf"^[^:]*://{_BYTE}(\.{_BYTE}){{3}}([:/?#]|$)"
+_WITH_PORT: Final = r"^[^:]*://(\[[^\]]*\]|[^/?#:\[]*):"
 
 CALLBACK_URL: Final = FieldRules(
     (
@@ -34,7 +35,7 @@ CALLBACK_URL: Final = FieldRules(
             "must name a host: one that ends in a number has to be an IPv4 address",
         ),
         CelRule(
-            rf"!self.matches(r'^[^:]*://(\[[^\]]*\]|[^/?#:]*):') || self.matches(r'^[^:]*://(\[[^\]]*\]|[^/?#:]*):{_PORT}([/?#]|$)')",
+            f"!self.matches(r'{_WITH_PORT}') || self.matches(r'{_WITH_PORT}{_PORT}([/?#]|$)')",
             "must have a port from 1 to 65535",
         ),
         matches(

@@ -24,13 +24,15 @@ class Claim(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MemberReport:
-    """What a member tells about itself, refreshed each 10 s."""
+    """What a member tells about itself, refreshed each 10 s, and when it has read groups or found a Secret."""
 
     version: str = ""
     unreadable_secrets: tuple[str, ...] = ()
     """Ids of groups whose Secrets this member cannot read."""
     lateness_p99: dict[str, float] = field(default_factory=dict)
     """Group id → p99 lateness over 30 s, in seconds."""
+    change: int = 0
+    """Up to which `change` it has read the groups, and their Secrets."""
 
 
 @dataclass(frozen=True, slots=True)

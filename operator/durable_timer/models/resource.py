@@ -73,6 +73,8 @@ class Resource:
     created: datetime
     spec: Mapping[str, JsonValue]
     status: Mapping[str, JsonValue]
+    deletion_requested: datetime | None = None
+    """When its deletion was asked for, by the API server's clock."""
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> Self:
@@ -82,6 +84,7 @@ class Resource:
             KeyError, ValueError: It is no object of ours as an API server would send it.
         """
         metadata = body["metadata"]
+        deleted = metadata.get("deletionTimestamp")
         return cls(
             kind=ResourceKind(body["kind"]),
             namespace=metadata["namespace"],
@@ -92,10 +95,11 @@ class Resource:
             labels=dict(metadata.get("labels") or {}),
             annotations=dict(metadata.get("annotations") or {}),
             finalizers=tuple(metadata.get("finalizers") or ()),
-            deleting=metadata.get("deletionTimestamp") is not None,
+            deleting=deleted is not None,
             created=parse_instant(metadata["creationTimestamp"]),
             spec=dict(body.get("spec") or {}),
             status=dict(body.get("status") or {}),
+            deletion_requested=parse_instant(deleted) if deleted is not None else None,
         )
 
     @property

@@ -43,7 +43,7 @@ ConditionTime = Annotated[
 ]
 
 
-class _Explained(StrEnum):
+class Explained(StrEnum):
     """Words with a meaning, which the reference shows."""
 
     meaning: str
@@ -55,7 +55,7 @@ class _Explained(StrEnum):
         return member
 
 
-class ConditionType(_Explained):
+class ConditionType(Explained):
     """The conditions of both kinds. Stalled and Reconciling are there only while they are True (kstatus)."""
 
     READY = (
@@ -93,7 +93,7 @@ class ConditionStatus(StrEnum):
     UNKNOWN = "Unknown"
 
 
-class GroupReason(_Explained):
+class GroupReason(Explained):
     """The reasons in a TimerGroup's conditions."""
 
     READY = "Ready", "Registered, and served."
@@ -137,7 +137,7 @@ class GroupReason(_Explained):
     NOT_PAUSED = "NotPaused", "`spec.paused` is false."
 
 
-class TimerReason(_Explained):
+class TimerReason(Explained):
     """The reasons in a Timer's conditions."""
 
     DECLARED = "Declared", "The store keeps the timer as the resource declares it."

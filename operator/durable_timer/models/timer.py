@@ -102,12 +102,17 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class ManagedBy:
-    """The Timer resource that declares a row, and the requests of its annotations already acted on."""
+    """The Timer resource that declares a row, and the requests of its annotations already acted on.
+
+    `execute_at` is the one that generation declared (None for a schedule): the row's own moves on with a redrive or an
+    answered `nextExecuteAt`, so only this tells whether a later generation changes it.
+    """
 
     uid: str
     generation: int
     run_request: str | None = None
     redrive_request: str | None = None
+    execute_at: datetime | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -271,8 +276,9 @@ class TimerChange:
     callback_timeout: timedelta | Unset | None = UNSET
     starting_deadline: timedelta | Unset | None = UNSET
     suspended: bool | Unset = UNSET
-    declared: tuple[bytes, ManagedBy] | Unset = UNSET
-    """Only from an operator: the fingerprint and generation of what it declares, written with the change."""
+    declared: tuple[bytes, ManagedBy | None] | Unset = UNSET
+    """Only from an operator: the fingerprint and generation of what it declares, written with the change. With None the
+    row becomes an ordinary one; where that is all of the change, while it is running, too."""
 
 
 def etag(uid: int, version: int) -> str:

@@ -4,32 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from durable_timer.models.status import Condition, ConditionStatus, ConditionType
 
-MESSAGE_MAX = 32_768
+MESSAGE_MAX: Final = 32_768
 """Characters of a condition's message (metav1.Condition)."""
 
 
 class Finding(NamedTuple):
     """One aspect of a resource as it is now."""
 
-    type: ConditionType
+    type: str
     status: ConditionStatus
     reason: str
     message: str
 
 
 def true(type_: ConditionType, reason: str, message: str) -> Finding:
+    """That an aspect holds."""
     return Finding(type_, ConditionStatus.TRUE, reason, message)
 
 
 def false(type_: ConditionType, reason: str, message: str) -> Finding:
+    """That an aspect does not hold."""
     return Finding(type_, ConditionStatus.FALSE, reason, message)
 
 
 def unknown(type_: ConditionType, reason: str, message: str) -> Finding:
+    """That an aspect cannot be told."""
     return Finding(type_, ConditionStatus.UNKNOWN, reason, message)
 
 
@@ -43,12 +46,12 @@ def conditions(
     known = {condition.type: condition for condition in previous}
     return tuple(
         Condition(
-            type=found.type.value,
+            type=str(found.type),
             status=found.status,
             reason=str(found.reason),
             message=found.message[:MESSAGE_MAX],
             observed_generation=generation,
-            last_transition_time=_since(known.get(found.type.value), found.status, now),
+            last_transition_time=_since(known.get(found.type), found.status, now),
         )
         for found in findings
     )

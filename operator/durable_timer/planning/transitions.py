@@ -109,12 +109,12 @@ def changed(row: Timer | None, target: Target, change: TimerChange, now: datetim
     A new time starts a new occurrence; `execute_at` equal to the present one is no new time. A new schedule starts at
     its first occurrence after now, or at `execute_at` where that is given and new as well. A finished one-shot that an
     operator declares anew starts a new occurrence only if its time changed. A schedule that has no occurrence left
-    completes.
+    completes. A running row takes nothing but its release from its resource, which its delivery does not depend on.
     """
     refusal = refused(row, target.if_version, managed=managed)
     if row is None or refusal is not None:
         return refusal or Refusal.NOT_FOUND
-    if row.state is TimerState.RUNNING:
+    if row.state is TimerState.RUNNING and not _only_releases(change):
         return Refusal.EXECUTING
     if row.state in FINISHED and not managed:
         return Refusal.FINISHED
@@ -318,6 +318,11 @@ def _kept(value: T | Unset, present: T) -> T:
     return present if isinstance(value, Unset) else value
 
 
+def _only_releases(change: TimerChange) -> bool:
+    declared = change.declared
+    return not isinstance(declared, Unset) and declared[1] is None and change == TimerChange(declared=declared)
+
+
 def _merged(row: Timer, change: TimerChange) -> Timer:
     """All but time and suspension."""
     fingerprint, managed_by = (
@@ -389,6 +394,8 @@ def _suspension(timed: Timer, row: Timer, change: TimerChange, now: datetime) ->
     if change.suspended:
         return replace(timed, suspended=Suspension.SUSPENDED)
     free = replace(timed, suspended=Suspension.NONE)
+    if free.state in FINISHED:
+        return free
     if row.suspended is Suspension.RUN_ONCE and free.occurrence == row.occurrence:
         return free
     if free.schedule is None or free.execute_at > now:

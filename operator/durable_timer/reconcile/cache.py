@@ -21,9 +21,9 @@ class ResourceCache:
         return tuple(self._resources[kind].values())
 
     def put(self, resource: Resource) -> bool:
-        """Keeps a resource unless a newer version of the same object is there; whether it was kept."""
+        """Keeps a resource unless that version of the same object, or a newer one, is there; whether it was kept."""
         known = self.get(resource.key)
-        if known is not None and known.uid == resource.uid and _version(known) > _version(resource):
+        if known is not None and known.uid == resource.uid and _version(known) >= _version(resource):
             return False
         self._resources[resource.key.kind][resource.key] = resource
         return True

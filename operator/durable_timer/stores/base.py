@@ -118,7 +118,10 @@ class Store(Protocol):
         ...
 
     async def update(self, group_id: str, target: Target, change: TimerChange, *, managed: bool = False) -> WriteResult:
-        """PUT and PATCH as `planning.transitions.changed` decides, atomic against take. Only `managed` callers may write managed rows."""
+        """PUT and PATCH as `planning.transitions.changed` decides, atomic against take. Only `managed` callers may write managed rows.
+
+        A change that releases a row from its resource and no more (`TimerChange.declared`) works in every state.
+        """
         ...
 
     async def delete(

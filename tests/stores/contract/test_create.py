@@ -1,7 +1,7 @@
 """Create: what is kept, what `if_exists` does, batches."""
 
 from dataclasses import fields, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -40,7 +40,7 @@ EVERYTHING = {
     "retry_policy": RetryPolicy(3, timedelta(hours=2), timedelta(milliseconds=150), 1.5, timedelta(minutes=7)),
     "callback_timeout": timedelta(seconds=7, microseconds=1),
     "starting_deadline": timedelta(days=365),
-    "managed_by": ManagedBy("uid-1", 3, "run", "redrive"),
+    "managed_by": ManagedBy("uid-1", 3, "run", "redrive", datetime(2030, 1, 1, 0, 0, 0, 1, tzinfo=UTC)),
     "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 }
 

@@ -1,14 +1,14 @@
 """The table of states and operations, each cell on each store."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import pytest
 
 from durable_timer.models.outcome import OutcomeKind
 from durable_timer.models.results import CreateStatus, DeleteStatus, IfExists, Refusal, Target, Version, WhenRunning
-from durable_timer.models.timer import ManagedBy, Suspension, Timer, TimerChange, TimerState
+from durable_timer.models.timer import ManagedBy, Schedule, Suspension, Timer, TimerChange, TimerState
 from tests.stores.contract.world import LATER, Executor, World, fingerprint, unset
 
 Answer = CreateStatus | DeleteStatus | Refusal | None
@@ -331,6 +331,46 @@ class TestManaged:
         new_time = TimerChange(execute_at=done.execute_at + LATER, declared=declared)
         await world.store.update(world.group_id, Target("t"), new_time, managed=True)
         new_occurrence(row, await world.row("t"))
+
+    @pytest.mark.parametrize("state", TimerState)
+    async def test_one_that_is_released_is_an_ordinary_one(
+        self, world: World, executor: Executor, state: TimerState
+    ) -> None:
+        before = await world.bring(executor, "t", state, managed_by=OWNED)
+        change = TimerChange(declared=(before.fingerprint, None))
+        assert (await world.store.update(world.group_id, Target("t"), change)).refusal is Refusal.MANAGED
+        result = await world.store.update(world.group_id, Target("t"), change, managed=True)
+        row = await world.row("t")
+        assert (result.refusal, result.timer) == (None, row)
+        assert row == replace(before, managed_by=None, version=before.version + 1, updated_at=row.updated_at)
+
+    async def test_a_running_one_that_is_released_settles_as_ordinary_ones_do(
+        self, world: World, executor: Executor
+    ) -> None:
+        await world.create("t", managed_by=OWNED)
+        taken = await executor.take_one()
+        change = TimerChange(declared=(fingerprint("t"), None))
+        await world.store.update(world.group_id, Target("t"), change, managed=True)
+        assert await executor.settle(taken, OutcomeKind.COMPLETED, attempt=1, forget=True)
+        assert await world.find("t") is None
+
+    async def test_nothing_else_is_written_with_a_release_while_it_runs(self, world: World, executor: Executor) -> None:
+        before = await world.bring(executor, "t", RUNNING, managed_by=OWNED)
+        change = TimerChange(payload=b"2", declared=(before.fingerprint, None))
+        result = await world.store.update(world.group_id, Target("t"), change, managed=True)
+        assert (result.refusal, result.timer) == (Refusal.EXECUTING, before)
+
+    @pytest.mark.parametrize("state", [COMPLETED, FAILED])
+    async def test_a_finished_schedule_is_not_revived_by_the_end_of_its_suspension(
+        self, world: World, executor: Executor, state: TimerState
+    ) -> None:
+        row = await world.bring(executor, "t", state, managed_by=OWNED, schedule=Schedule("* * * * *"))
+        for suspended in (True, False):
+            change = TimerChange(suspended=suspended)
+            result = await world.store.update(world.group_id, Target("t"), change, managed=True)
+            assert result.timer is not None
+            assert (result.timer.state, result.timer.executed_at) == (state, row.executed_at)
+            assert result.timer.occurrence == row.occurrence
 
 
 class TestRequests:

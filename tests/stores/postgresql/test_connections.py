@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import ssl
 import time
 import traceback
 import uuid
@@ -236,6 +237,13 @@ async def test_a_migration_goes_by_under_a_running_store(
 )
 def test_no_exception_of_the_driver_gets_out(error: Exception, expected: type[Exception]) -> None:
     assert type(translated(error)) is expected
+
+
+def test_a_certificate_that_is_not_trusted_is_named() -> None:
+    """It is a ValueError, as a value that cannot be encoded is."""
+    error = translated(ssl.SSLCertVerificationError(1, "certificate verify failed: unable to get issuer certificate"))
+    assert type(error) is StoreUnavailable
+    assert "certificate verify failed" in str(error)
 
 
 async def test_an_error_says_nothing_of_a_rows_values(store: PostgresStore, world: World) -> None:

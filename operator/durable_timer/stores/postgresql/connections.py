@@ -103,7 +103,7 @@ def translated(error: Exception) -> StoreError | ConfigError:
 
 
 def _said(error: Exception) -> str:
-    if isinstance(error, ValueError) and not isinstance(error, pg.ClientConfigurationError):
+    if isinstance(error, ValueError) and not isinstance(error, pg.ClientConfigurationError | OSError):
         return "a value that the driver cannot encode"
     if isinstance(error, pg.PostgresError):
         return str(error.args[0]) if error.args else type(error).__name__

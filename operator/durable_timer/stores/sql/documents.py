@@ -148,7 +148,7 @@ def schedule_from_json(text: str | None) -> Schedule | None:
 
 
 def manager_to_json(managed_by: ManagedBy | None) -> str | None:
-    """`{"uid", "generation", "runRequest", "redriveRequest"}`; None for a row that no resource declares."""
+    """`{"uid", "generation", "runRequest", "redriveRequest", "executeAt"}`; None for a row that no resource declares."""
     if managed_by is None:
         return None
     return _dump(
@@ -158,6 +158,7 @@ def manager_to_json(managed_by: ManagedBy | None) -> str | None:
                 "generation": managed_by.generation,
                 "runRequest": managed_by.run_request,
                 "redriveRequest": managed_by.redrive_request,
+                "executeAt": None if managed_by.execute_at is None else instant_to_micros(managed_by.execute_at),
             }
         )
     )
@@ -168,16 +169,24 @@ def manager_from_json(text: str | None) -> ManagedBy | None:
     if text is None:
         return None
     item = orjson.loads(text)
-    return ManagedBy(item["uid"], item["generation"], item.get("runRequest"), item.get("redriveRequest"))
+    execute_at = item.get("executeAt")
+    return ManagedBy(
+        item["uid"],
+        item["generation"],
+        item.get("runRequest"),
+        item.get("redriveRequest"),
+        None if execute_at is None else instant_from_micros(execute_at),
+    )
 
 
 def report_to_json(report: MemberReport) -> str:
-    """`{"version", "unreadableSecrets", "latenessP99"}`."""
+    """`{"version", "unreadableSecrets", "latenessP99", "change"}`."""
     return _dump(
         {
             "version": report.version,
             "unreadableSecrets": report.unreadable_secrets,
             "latenessP99": report.lateness_p99,
+            "change": report.change,
         }
     )
 
@@ -186,7 +195,10 @@ def report_from_json(text: str) -> MemberReport:
     """What `report_to_json` wrote."""
     item = orjson.loads(text)
     return MemberReport(
-        item.get("version", ""), tuple(item.get("unreadableSecrets", ())), dict(item.get("latenessP99", {}))
+        item.get("version", ""),
+        tuple(item.get("unreadableSecrets", ())),
+        dict(item.get("latenessP99", {})),
+        item.get("change", 0),
     )
 
 

@@ -1,0 +1,104 @@
+"""What becomes of a TimerGroup that is deleted: its timers are kept, or purged before it goes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from durable_timer.clock import Clock
+from durable_timer.errors import StoreError
+from durable_timer.logs import masked
+from durable_timer.models.group import Group, GroupState
+from durable_timer.models.limits import STORE_DEFAULT
+from durable_timer.models.manifest import DeletionPolicy
+from durable_timer.models.resource import FINALIZER, Resource
+from durable_timer.models.status import GroupReason
+from durable_timer.planning.group_status import Blocked
+from durable_timer.reconcile.base import ResourceApi, Stores
+from durable_timer.reconcile.directory import Directory
+from durable_timer.reconcile.group_publishing import GroupPublisher
+from durable_timer.reconcile.purging import Purger
+from durable_timer.reconcile.registering import declared_id
+
+LOOK_AGAIN: Final = timedelta(seconds=5)
+"""After how long a purge is looked at again, at the latest."""
+
+FINALIZER_HOLDS: Final = timedelta(minutes=10)
+"""How long a deleted TimerGroup waits for its purge; then the purge goes on without it."""
+
+log = structlog.get_logger(__name__)
+
+
+class GroupDeletion:
+    """Ends groups."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        api: ResourceApi,
+        directory: Directory,
+        purger: Purger,
+        publisher: GroupPublisher,
+        clock: Clock,
+    ) -> None:
+        self._stores = stores
+        self._api = api
+        self._directory = directory
+        self._purger = purger
+        self._publisher = publisher
+        self._clock = clock
+
+    async def keep(self, store_name: str, group: Group) -> None:
+        """Marks a group as deleted; its timers stay, unfired. Raises: StoreError."""
+        row = await self._stores[store_name].set_group_state(group.group_id, group.owner, GroupState.DELETED)
+        self._directory.put(store_name, row)
+        log.info("deleted, its timers are kept", group=group.group_id, owner=group.owner)
+
+    async def delete(self, resource: Resource) -> timedelta | None:
+        """Has the group's timers deleted where the policy says so; then, or after ten minutes, lets the resource go."""
+        if FINALIZER not in resource.finalizers:
+            return None
+        left = FINALIZER_HOLDS - (self._clock.now() - (resource.deletion_requested or self._clock.now()))
+        problem = await self._unpurged(resource)
+        if problem is not None and left > timedelta(0):
+            facts = self._publisher.unserved(resource, None, Blocked(GroupReason.PURGING, problem))
+            await self._publisher.publish(resource, facts)
+            return min(LOOK_AGAIN, left)
+        await self._api.set_finalizer(resource, present=False)
+        if problem is not None:
+            message = f"gone after {FINALIZER_HOLDS}, and the purge goes on without the resource: {problem}"
+            await self._api.event(resource, "Warning", "PurgeContinues", message)
+        self._publisher.forget(resource.key)
+        log.info("let go", resource=str(resource.key), left=problem)
+        return None
+
+    async def _unpurged(self, resource: Resource) -> str | None:
+        """Why timers of a deleted group are still there, as far as they have to go; None when they are gone."""
+        if resource.spec.get("deletionPolicy") != DeletionPolicy.DELETE:
+            return None
+        store_name = resource.spec.get("store", STORE_DEFAULT)
+        if not isinstance(store_name, str) or store_name not in self._stores:
+            return f"no store {store_name!r} here"
+        if not self._directory.read_once(store_name):
+            return self._directory.away(store_name) or f"store {store_name!r} was not read yet"
+        group_id = declared_id(resource)
+        try:
+            purged = await self._purged(store_name, group_id, self._directory.owner(resource.namespace, resource.name))
+        except (StoreError, TimeoutError) as error:
+            return f"store {store_name!r} does not answer: {masked(str(error)) or 'no answer in time'}"
+        return None if purged else f"{self._purger.deleted(store_name, group_id)} timers deleted so far"
+
+    async def _purged(self, store_name: str, group_id: str, owner: str) -> bool:
+        """Whether nothing of the group is left; marks it as purging where it is not yet."""
+        row = self._directory.row(store_name, group_id)
+        if row is None or row.owner != owner:
+            return True
+        if row.state is GroupState.PURGING:
+            return False
+        if row.state is GroupState.DELETED and row.emptied_at is not None:
+            return True
+        row = await self._stores[store_name].set_group_state(group_id, owner, GroupState.PURGING)
+        self._directory.put(store_name, row)
+        return False

@@ -1,0 +1,175 @@
+"""What the chart's pods are."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from durable_timer.config.settings import EnginePart
+from durable_timer.config.sources import load
+from tests.support.helm import Helm, Json, Objects
+
+
+def test_every_pod_is_restricted_and_bounded(full: Objects) -> None:
+    assert len(full.pods()) == 7
+    for name, pod in full.pods().items():
+        assert pod["securityContext"]["runAsNonRoot"], name
+        assert pod["securityContext"]["runAsUser"] > 0, name
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert pod["enableServiceLinks"] is False, name
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys(), name
+        assert not [volume for volume in pod["volumes"] if "hostPath" in volume], name
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }, name
+            assert container["resources"]["requests"].keys() == {"cpu", "memory"}, name
+            assert "memory" in container["resources"]["limits"], name
+
+
+def test_every_server_has_its_probes(full: Objects) -> None:
+    for name, pod in full.pods().items():
+        if name.startswith("Deployment"):
+            scheme = "HTTPS" if name.endswith("bridge") else "HTTP"
+            for probe, path in (("startupProbe", "/livez"), ("livenessProbe", "/livez"), ("readinessProbe", "/readyz")):
+                wanted = {"path": path, "port": "http", "scheme": scheme}
+                assert pod["containers"][0][probe]["httpGet"] == wanted, name
+
+
+def test_only_who_needs_the_api_has_a_token(plain: Objects, full: Objects) -> None:
+    def tokens(objects: Objects) -> set[str]:
+        return {
+            name.rpartition("-timer-")[2] for name, pod in objects.pods().items() if pod["automountServiceAccountToken"]
+        }
+
+    assert tokens(plain) == {"operator", "uninstall"}
+    assert tokens(full) == {"operator", "uninstall", "executor-default", "executor-reports", "executor-slow"}
+    assert all(account["automountServiceAccountToken"] is False for account in plain.of("ServiceAccount") if account)
+
+
+def test_executors_hand_over_before_they_end(plain: Objects) -> None:
+    deployment = plain.one("Deployment", "-executor-default")
+    pod = deployment["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    assert deployment["spec"]["replicas"] == 2
+    assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    drain = EnginePart().drain_timeout
+    assert pod["terminationGracePeriodSeconds"] >= drain.total_seconds() + 20
+    assert "lifecycle" not in container
+    lost = {each["key"]: each["tolerationSeconds"] for each in pod["tolerations"]}
+    assert lost == {"node.kubernetes.io/not-ready": 15, "node.kubernetes.io/unreachable": 15}
+    assert fields(container) == {
+        "DURABLE_TIMER_MEMBER_NAME": "metadata.name",
+        "DURABLE_TIMER_MEMBER_HOST": "metadata.uid",
+    }
+    memory = [volume for volume in pod["volumes"] if volume.get("emptyDir", {}).get("medium") == "Memory"]
+    assert [volume["name"] for volume in memory] == ["secrets"]
+
+
+@pytest.mark.parametrize(("how", "rule"), [("preferred", "preferred"), ("required", "required")])
+def test_operators_avoid_one_another(helm: Helm, how: str, rule: str) -> None:
+    deployment = helm.render({"operator": {"antiAffinity": how}}).one("Deployment", "-operator")
+    assert deployment["spec"]["replicas"] == 2
+    affinity = deployment["spec"]["template"]["spec"]["affinity"]["podAntiAffinity"]
+    assert affinity.keys() == {f"{rule}DuringSchedulingIgnoredDuringExecution"}
+
+
+def test_one_pool_says_what_it_has_of_its_own(full: Objects) -> None:
+    default, reports, slow = (full.one("Deployment", f"-executor-{key}") for key in ("default", "reports", "slow"))
+    assert "replicas" not in default["spec"]
+    assert "replicas" not in slow["spec"]
+    assert reports["spec"]["replicas"] == 2
+    selectors = [
+        each["spec"]["selector"]["matchLabels"]["durabletimer.dev/executors"] for each in (default, reports, slow)
+    ]
+    assert selectors == ["default", "reports", "slow"]
+    assert reports["metadata"]["labels"]["durabletimer.dev/pool"] == "default"
+
+
+def test_a_store_comes_from_its_secret_with_its_tls(full: Objects) -> None:
+    variables = environment(full.one("Deployment", "-bridge"))
+    assert variables["STORE_URL_DEFAULT"] == ("timers-db", "url")
+    assert variables["DURABLE_TIMER_STORE"] == (
+        "$(STORE_URL_DEFAULT)?sslmode=verify-full&sslrootcert=/etc/durable-timer/stores/default/ca.crt"
+    )
+    assert variables["DURABLE_TIMER_STORES__REPORTS-EU"] == ("reports-db", "uri")
+    assert variables["DURABLE_TIMER_STORES__SCRATCH"] == ("dt-durable-timer-store-scratch", "url")
+    assert environment(full.one("Deployment", "-executor-reports"))["DURABLE_TIMER_STORE"] == ("reports-db", "uri")
+    mounts = full.one("Deployment", "-operator")["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
+    assert {"/etc/durable-timer/stores/default", "/etc/durable-timer/stores/reports-eu"} <= {
+        mount["mountPath"] for mount in mounts
+    }
+
+
+def test_a_certificate_is_held_against_the_images_authorities_where_none_is_named(helm: Helm) -> None:
+    def url(mode: str) -> str:
+        objects = helm.render({"stores": {"default": {"tls": {"mode": mode}}}})
+        return str(environment(objects.one("Deployment", "-bridge"))["DURABLE_TIMER_STORE"])
+
+    assert url("verify-full").endswith("?sslmode=verify-full&sslrootcert=/etc/ssl/certs/ca-certificates.crt")
+    assert url("require").endswith("?sslmode=require")
+
+
+def test_no_url_is_shown(full: Objects) -> None:
+    urls = [each for each in full if "postgresql://" in str(each)]
+    assert {each["kind"] for each in urls} == {"Secret"}
+
+
+def test_programs_accept_their_settings(full: Objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files: dict[str, str] = full.one("ConfigMap", "-settings")["data"]
+    assert files.keys() == {
+        "operator.yaml",
+        "bridge.yaml",
+        *(f"executor-{key}.yaml" for key in ("default", "reports", "slow")),
+    }
+    for deployment in full.of("Deployment"):
+        container = deployment["spec"]["template"]["spec"]["containers"][0]
+        config = Path(environment(deployment)["DURABLE_TIMER_CONFIG"]).name
+        file = tmp_path / config
+        file.write_text(files[config])
+        with monkeypatch.context() as patch:
+            for variable in container["env"]:
+                stores = variable["name"].startswith("DURABLE_TIMER_STORE")
+                patch.setenv(
+                    variable["name"], "postgresql://u@h/d" if stores else variable.get("value", "from-a-field")
+                )
+            settings = load(file, {})
+        assert settings.listen == ":8080"
+        assert settings.store == "postgresql://u@h/d"
+        name = container["name"]
+        assert settings.stores.keys() == (set() if name == "executor" else {"reports-eu", "scratch"})
+        if name == "executor":
+            assert settings.pool == ("slow" if "slow" in config else "default")
+            assert settings.kubernetes.secret_namespaces == ("team-a", "team-b")
+            assert settings.engine.slots == (2000 if config == "executor-default.yaml" else 1000)
+        if name == "operator":
+            assert settings.kubernetes.lease_name == "dt-durable-timer-operator"
+            assert settings.kubernetes.lease_namespace == "timers"
+
+
+def test_a_change_of_settings_replaces_just_the_pods_it_is_for(helm: Helm, plain: Objects) -> None:
+    def marks(objects: Objects) -> dict[str, str]:
+        return {
+            each["metadata"]["name"]: each["spec"]["template"]["metadata"]["annotations"]["durabletimer.dev/settings"]
+            for each in objects.of("Deployment")
+        }
+
+    changed = marks(helm.render({"executorPools": {"default": {"settings": {"engine": {"slots": 7}}}}}))
+    before = marks(plain)
+    assert {name for name in changed if changed[name] != before[name]} == {"dt-durable-timer-executor-default"}
+
+
+def environment(deployment: Json) -> dict[str, Any]:
+    """A container's variables; those of Secrets as name and key."""
+    found = {}
+    for variable in deployment["spec"]["template"]["spec"]["containers"][0]["env"]:
+        reference = variable.get("valueFrom", {}).get("secretKeyRef")
+        found[variable["name"]] = (reference["name"], reference["key"]) if reference else variable.get("value")
+    return found
+
+
+def fields(container: Json) -> dict[str, str]:
+    sources = {variable["name"]: variable.get("valueFrom", {}).get("fieldRef") for variable in container["env"]}
+    return {name: source["fieldPath"] for name, source in sources.items() if source}

@@ -1,0 +1,78 @@
+"""What values the chart takes, and what it refuses."""
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from docs.chart import CHART, descriptions, property_of
+from tests.support.helm import Helm, HelmRefused
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"bogus": 1}, "'bogus' not allowed"),
+    ({"bridge": {"bogus": 1}}, "'bogus' not allowed"),
+    ({"executorPools": {"x": {"bogus": 1}}}, "/executorPools/x/bogus"),
+    ({"executorPools": {"x": {"replicas": "many"}}}, "/executorPools/x/replicas"),
+    ({"executorPools": {"Not_A_Label": {}}}, "invalid propertyName 'Not_A_Label'"),
+    ({"executorPools": {"default": None}}, "minProperties"),
+    ({"executor": {"autoscaling": {"hpa": {"enabled": True}, "keda": {"enabled": True}}}}, "/executor/autoscaling"),
+    ({"executorPools": {"x": {"autoscaling": {"hpa": {"enabled": True}, "keda": {"enabled": True}}}}}, "autoscaling"),
+    (
+        {
+            "executor": {"autoscaling": {"hpa": {"enabled": True}}},
+            "executorPools": {"x": {"autoscaling": {"keda": {"enabled": True}}}},
+        },
+        "hpa and keda exclude each other",
+    ),
+    ({"executor": {"autoscaling": {"objectiveSeconds": "0.7"}}}, "/executor/autoscaling/objectiveSeconds"),
+    ({"executorPools": {"x": {"store": "nowhere"}}}, 'there is no store "nowhere"'),
+    ({"stores": {"default": None}}, "missing property 'default'"),
+    ({"stores": {"default": {"secretName": ""}}}, "name the Secret that holds the database's URL"),
+    ({"stores": {"default": {"url": "postgresql://u@h/d"}}}, "name either secretName or url"),
+    ({"stores": {"default": {"secretName": "", "url": "mysql://h/d"}}}, "/stores/default/url"),
+    ({"stores": {"default": {"tls": {"mode": "allow"}}}}, "/stores/default/tls/mode"),
+    ({"operator": {"antiAffinity": "maybe"}}, "/operator/antiAffinity"),
+    ({"operator": {"replicas": -1}}, "/operator/replicas"),
+    ({"image": {"digest": "sha256:short"}}, "/image/digest"),
+    ({"bridge": {"service": {"port": 70000}}}, "/bridge/service/port"),
+    ({"settings": {"store": "sqlite:///x"}}, "settings.store is decided by other values"),
+    ({"executorPools": {"x": {"settings": {"pool": "y"}}}}, "settings.pool is decided by other values"),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), WRONG, ids=[message for _, message in WRONG])
+def test_wrong_values_are_refused_with_their_place(helm: Helm, values: dict[str, Any], message: str) -> None:
+    with pytest.raises(HelmRefused) as refused:
+        helm.text(values)
+    assert message in str(refused.value)
+
+
+def test_every_value_has_words_and_a_schema() -> None:
+    text = (CHART / "values.yaml").read_text()
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    words = descriptions(text)
+    missing = [path for path in paths(yaml.safe_load(text), schema) if path not in words]
+    assert not missing
+    for path in words:
+        assert property_of(schema, path)["description"]
+
+
+def test_a_pool_that_is_there_by_default_can_be_left_out(helm: Helm) -> None:
+    objects = helm.render({"executorPools": {"default": None, "x": {}}})
+    assert [
+        each["metadata"]["name"] for each in objects.of("Deployment") if "executor" in each["metadata"]["name"]
+    ] == ["dt-durable-timer-executor-x"]
+
+
+def paths(values: dict[str, Any], schema: dict[str, Any], before: str = "") -> list[str]:
+    """The dotted paths of all values, as deep as the schema names them."""
+    found = []
+    for name, value in values.items():
+        path = f"{before}{name}"
+        found.append(path)
+        part = property_of(schema, path)
+        free = part.get("$ref", "") in {"#/$defs/resources", "#/$defs/strings"}
+        if isinstance(value, dict) and value and not free:
+            found += paths(value, schema, f"{path}.")
+    return found

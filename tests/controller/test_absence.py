@@ -1,0 +1,75 @@
+"""What is gone for sure, and what is only not seen."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from durable_timer.models.group import GroupState
+from tests.controller.world import World, key_of
+
+TWICE = 10.0
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World()
+    yield made
+    made.loop.dispose()
+    assert not made.loop.errors
+
+
+def ready(world: World) -> None:
+    world.executor("a")
+    world.api.apply("orders", {"shards": 4})
+    world.wait(lambda: world.reason("orders") == "Ready")
+
+
+def test_a_deleted_group_is_let_go_after_two_looks_and_resumes_when_applied_again(world: World) -> None:
+    ready(world)
+    deleted = world.loop.time()
+    world.api.delete("orders")
+    world.wait(lambda: world.group("orders").state is GroupState.DELETED)
+    assert world.loop.time() - deleted >= TWICE
+    world.wait(lambda: set(world.owners().values()) == {None})
+    world.api.apply("orders", {"shards": 4})
+    world.wait(lambda: world.reason("orders") == "Ready")
+    assert world.group("orders").state is GroupState.ACTIVE
+
+
+def test_a_group_applied_again_at_once_was_never_gone(world: World) -> None:
+    ready(world)
+    epochs = world.epochs()
+    world.api.delete("orders")
+    world.pass_time(5)
+    world.api.apply("orders", {"shards": 4})
+    world.pass_time(60)
+    assert world.group("orders").state is GroupState.ACTIVE
+    assert world.epochs() == epochs
+
+
+def test_what_a_list_leaves_out_is_asked_for_by_name(world: World) -> None:
+    ready(world)
+    world.api.hidden.add(key_of("orders"))
+    world.restart()
+    world.pass_time(120)
+    assert world.group("orders").state is GroupState.ACTIVE
+
+
+def test_an_operator_that_starts_finds_what_was_deleted_meanwhile(world: World) -> None:
+    ready(world)
+    world.loop.crash(world.process)
+    world.api.heard = lambda resource, gone: None
+    world.api.delete("orders")
+    world.restart()
+    world.wait(lambda: world.group("orders").state is GroupState.DELETED)
+
+
+@pytest.mark.parametrize(("cluster", "namespaces"), [("default", ("other",)), ("another", ())])
+def test_another_namespace_or_cluster_is_left_alone(world: World, cluster: str, namespaces: tuple[str, ...]) -> None:
+    ready(world)
+    world.loop.crash(world.process)
+    world.api.heard = lambda resource, gone: None
+    world.api.delete("orders")
+    world.become(cluster=cluster, namespaces=namespaces)
+    world.pass_time(600)
+    assert world.group("orders").state is GroupState.ACTIVE

@@ -1,0 +1,78 @@
+"""Several stores by name: in one bridge, in the settings, and shown without their passwords."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from durable_timer.cli import cli
+from durable_timer.config import load
+from durable_timer.errors import ConfigError
+from tests.programs.client import Client
+from tests.support.process import ServiceProcess
+
+URL = "postgresql://timers:hunter2@eu/timers"
+
+
+def manifest(name: str, store: str) -> str:
+    return f"apiVersion: durabletimer.dev/v1alpha1\nkind: TimerGroup\nmetadata: {{name: {name}}}\nspec: {{store: {store}}}\n"
+
+
+def test_one_bridge_serves_the_groups_of_all_its_stores(tmp_path: Path) -> None:
+    groups = tmp_path / "groups.yaml"
+    groups.write_text(f"{manifest('here', 'default')}---\n{manifest('there', 'eu')}")
+    stores = ("--store", f"sqlite:///{tmp_path}/a.sqlite", "--set", f"stores.eu=sqlite:///{tmp_path}/b.sqlite")
+    with ServiceProcess("bridge", *stores, "--groups", str(groups), log=tmp_path / "log") as bridge:
+        bridge.wait_ready()
+        for name in ("here", "there"):
+            made = Client(bridge.url).create(name, id="t", delay="1h", callbackUrl="http://192.0.2.1/")
+            assert made["groupId"] == name
+    assert all((tmp_path / name).stat().st_size for name in ("a.sqlite", "b.sqlite"))
+
+
+def test_a_manifest_that_names_a_store_of_others_is_refused(tmp_path: Path) -> None:
+    groups = tmp_path / "groups.yaml"
+    groups.write_text(manifest("there", "nowhere"))
+    store = ("--store", f"sqlite:///{tmp_path}/a.sqlite", "--set", f"stores.eu=sqlite:///{tmp_path}/b.sqlite")
+    with ServiceProcess("bridge", *store, "--groups", str(groups), log=tmp_path / "log") as bridge:
+        assert bridge.wait() == 2
+    assert "must be 'default' or 'eu'" in bridge.output
+
+
+@pytest.mark.parametrize(
+    ("flags", "names"),
+    [
+        ({}, ["default"]),
+        ({"store": "sqlite:///x"}, ["default"]),
+        ({"stores.eu": URL}, ["eu"]),
+        ({"stores.eu": URL, "store": "sqlite:///x"}, ["default", "eu"]),
+        ({"stores.eu": URL, "stores.default": URL}, ["eu", "default"]),
+    ],
+)
+def test_the_stores_that_are_served(flags: dict[str, str], names: list[str]) -> None:
+    assert list(load(None, flags).named_stores) == names
+
+
+def test_stores_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DURABLE_TIMER_STORES__EU", URL)
+    monkeypatch.setenv("DURABLE_TIMER_STORES", '{"far-east": "sqlite:///far"}')
+    assert load(None, {}).named_stores == {"far-east": "sqlite:///far", "eu": URL}
+
+
+def test_a_wrong_one_is_named_and_never_repeated() -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(None, {"stores.eu": "hunter2", "stores.Not_A_Label": URL})
+    assert "--set stores.eu: must be a URL" in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_passwords_are_not_shown() -> None:
+    shown = CliRunner().invoke(cli, ["config", "show", "--set", f"stores.eu={URL}"]).output
+    assert yaml.safe_load(shown)["stores"] == {"eu": "postgresql://timers:***@eu/timers"}
+
+
+def test_an_operator_refuses_a_store_that_one_process_keeps_to_itself(tmp_path: Path) -> None:
+    with ServiceProcess("operator", "--store", f"sqlite:///{tmp_path}/a.sqlite", log=tmp_path / "log") as operator:
+        assert operator.wait() == 2
+    assert "not SQLite" in operator.output
