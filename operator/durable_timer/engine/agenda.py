@@ -12,12 +12,16 @@ from durable_timer.models.ownership import ShardKey
 class OwnedShard:
     """A claimed shard.
 
-    `at` is the monotonic second of its next look. `floor`, `woken`, `hot` (more was there than the last take brought) and
-    `behind` (some of it overdue) serve the take loop. `scan_at`: when a take without floor is due again. `releasing`: no
-    longer taken from.
+    `at` is the monotonic second of its next look. `floor`, `woken` (since the last take began), `hot` (more was there than
+    the last take brought) and `behind` (some of it overdue) serve the take loop. `whole`: its next take is to be without
+    floor, `scan`: the present one is, `scan_at`: when one is due again. `releasing`: no longer taken from. `swept_at` and
+    `swept_whole_at`: when its last sweep began, and its last whole one.
     """
 
-    __slots__ = ("at", "behind", "epoch", "floor", "group", "hot", "key", "releasing", "scan_at", "woken")
+    __slots__ = (
+        "at", "behind", "epoch", "floor", "group", "hot", "key", "releasing", "scan", "scan_at", "swept_at",
+        "swept_whole_at", "whole", "woken",
+    )  # fmt: skip
 
     def __init__(self, key: ShardKey, epoch: int, group: GroupRuntime) -> None:
         self.key = key
@@ -26,10 +30,14 @@ class OwnedShard:
         self.at = float("inf")
         self.floor: datetime | None = None
         self.scan_at = 0.0
+        self.whole = True
+        self.scan = False
         self.hot = False
         self.behind = False
         self.woken = False
         self.releasing = False
+        self.swept_at = float("-inf")
+        self.swept_whole_at = float("-inf")
 
 
 class Agenda:

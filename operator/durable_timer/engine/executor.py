@@ -29,6 +29,7 @@ from durable_timer.engine.membership import Membership
 from durable_timer.engine.ownership import Ownership
 from durable_timer.engine.settings import EngineSettings
 from durable_timer.engine.settling import LOOPS, Settler
+from durable_timer.engine.sweeping import Sweeper
 from durable_timer.engine.taking import TakeLoop
 from durable_timer.engine.upkeep import Upkeep
 from durable_timer.metrics import Metrics
@@ -92,9 +93,12 @@ class Executor:
             tracer,
             metrics,
         )
+        self._sweeper = Sweeper(
+            store, clock, settings, self._membership, self._agenda, self._holdings, self._taking, metrics
+        )
         self._ownership = Ownership(
             store, clock, rng, settings, self._membership, self._book, self._agenda, self._holdings, self._taking,
-            self._settler, metrics,
+            self._settler, self._sweeper, metrics,
         )  # fmt: skip
         self._upkeep = Upkeep(store, clock, settings, self._book, self._agenda, self._taking, self._ownership, metrics)
         metrics.observe_loops(self._loop_ages)
@@ -145,7 +149,7 @@ class Executor:
         loops = {
             "membership": self._membership.run(),
             "ownership": self._ownership.run(),
-            "sweep": self._ownership.sweep_forever(),
+            "sweep": self._sweeper.run(),
             "take": self._taking.run(),
             "delivery": self._delivering.run(),
             "groups": self._upkeep.read_groups(),

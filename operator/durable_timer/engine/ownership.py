@@ -1,4 +1,4 @@
-"""Which shards this process owns: it follows who should own them, claims, hands over and sweeps."""
+"""Which shards this process owns: it follows who should own them, claims and hands over."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from durable_timer.engine.holdings import Holdings
 from durable_timer.engine.membership import Membership
 from durable_timer.engine.settings import EngineSettings
 from durable_timer.engine.settling import Settler
+from durable_timer.engine.sweeping import Sweeper
 from durable_timer.engine.taking import TakeLoop
 from durable_timer.engine.waiting import Backoff, wait_event
 from durable_timer.errors import StoreError
@@ -37,12 +38,6 @@ FULL_READ_EVERY: Final = 30.0
 DRAIN_MARGIN: Final = timedelta(seconds=5)
 """What a drain lasts beyond the longest callback timeout."""
 
-SWEEP_EVERY: Final = 1.0
-"""Seconds between two sweeps."""
-
-SWEEP_LIMIT: Final = 1000
-"""Rows of one sweep call."""
-
 log = structlog.get_logger(__name__)
 
 
@@ -61,6 +56,7 @@ class Ownership:
         holdings: Holdings,
         taking: TakeLoop,
         settler: Settler,
+        sweeper: Sweeper,
         metrics: Metrics,
     ) -> None:
         self._store = store
@@ -73,6 +69,7 @@ class Ownership:
         self._holdings = holdings
         self._taking = taking
         self._settler = settler
+        self._sweeper = sweeper
         self._metrics = metrics
         self._shards: list[Shard] = []
         self._token: str | None = None
@@ -99,15 +96,6 @@ class Ownership:
                 log.warning("cannot follow the shards", error=str(error) or "timeout")
                 self._token = None
                 await asyncio.sleep(self._backoff.pause())
-
-    async def sweep_forever(self) -> None:
-        """Sweeps all claims once a second until cancelled."""
-        while True:
-            await asyncio.sleep(SWEEP_EVERY)
-            try:
-                await self._sweep([s for s in self._agenda.all() if not s.releasing])
-            except (StoreError, TimeoutError) as error:
-                log.warning("cannot sweep", error=str(error) or "timeout")
 
     async def emptied(self) -> None:
         """Waits until no claim is left (of a member that drains)."""
@@ -204,7 +192,10 @@ class Ownership:
             log.info("claimed", shards=len(claimed), first=f"{claimed[0].key.group_id}/{claimed[0].key.shard}")
         self._token = None
         try:
-            await self._sweep(claimed)
+            await self._sweeper.sweep(claimed)
+        except (StoreError, TimeoutError):
+            self._sweeper.soon()
+            raise
         finally:
             for owned in claimed:
                 self._taking.look_now(owned)
@@ -221,7 +212,7 @@ class Ownership:
         for shard in owned:
             shard.releasing = True
         await self.give_back(owned)
-        await self._sweep(owned, timedelta(0))
+        await self._sweeper.sweep(owned, timedelta(0))
         if me != self._membership.incarnation:
             return
         jobs = [job for row in rows for job in self._holdings.of_shard(row.key)]
@@ -241,24 +232,6 @@ class Ownership:
     def _drop(self, owned: OwnedShard) -> None:
         if self._agenda.remove(owned.key) is not None:
             owned.group.owned -= 1
-
-    async def _sweep(self, shards: list[OwnedShard], own_age: timedelta | None = None) -> None:
-        """Sweeps until there is nothing more; rows of the claim's own epoch when they are older than `own_age`."""
-        if not shards:
-            return
-        me = self._membership.incarnation
-        claims = [Claim(s.key.group_id, s.key.shard, s.epoch) for s in shards]
-        age = timedelta(seconds=self._settings.statement_timeout + 1) if own_age is None else own_age
-        while True:
-            async with asyncio.timeout(self._settings.statement_timeout):
-                swept = await self._store.sweep(claims, me, self._holdings.runs(), age, SWEEP_LIMIT)
-            for (group_id, number), count in swept.recovered.items():
-                self._metrics.swept(group_id, count)
-                owned = self._agenda.get(ShardKey(group_id, number))
-                if owned is not None:
-                    self._taking.look_now(owned)
-            if sum(swept.recovered.values()) + swept.cancelled < SWEEP_LIMIT:
-                return
 
     def _count(self) -> None:
         self._metrics.members(self._settings.pool, len(self._living))

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Collection
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 import structlog
@@ -16,6 +16,7 @@ from durable_timer.engine.agenda import Agenda, OwnedShard
 from durable_timer.engine.groups import GroupRuntime
 from durable_timer.engine.holdings import Holdings, Job
 from durable_timer.engine.membership import Membership
+from durable_timer.engine.scans import FLOOR_LAG, LATE_COMMIT, SCAN_EVERY, Scans
 from durable_timer.engine.settings import EngineSettings
 from durable_timer.engine.store_time import StoreTime
 from durable_timer.engine.waiting import Backoff, wait_event
@@ -54,12 +55,6 @@ TOGETHER: Final = 0.015
 SPACING: Final = 0.002
 """Least seconds between two takes that did not fill up."""
 
-FLOOR_LAG: Final = timedelta(seconds=0.5)
-"""A floor is never nearer to the store's now: creates that are due at once come in behind what was taken."""
-
-SCAN_EVERY: Final = 1.0
-"""Seconds between takes without floor."""
-
 ROOM_WAIT: Final = 0.005
 """Seconds that a take waits for more places when there are few."""
 
@@ -95,24 +90,22 @@ class TakeLoop:
         self._idle = asyncio.Event()
         self._idle.set()
         self._store_time = StoreTime()
+        self._scans = Scans()
         self._starved: dict[str, dict[ShardKey, OwnedShard]] = {}
         self.holdings = Holdings(settings.slots * 2, self._freed)
         self.turned_at = clock.monotonic()
 
     def look_now(self, shard: OwnedShard) -> None:
         """Something may be due in the shard, at any place of its order."""
-        shard.woken = True
-        shard.floor = None
-        self._agenda.sooner(shard, self._clock.monotonic())
-        self._changed.set()
+        shard.whole = True
+        self._wake(shard)
 
     def look_within(self, key: ShardKey, seconds: float, anywhere: bool) -> None:
         """A row of the shard becomes due in so many seconds; `anywhere`: perhaps before what was taken last."""
         shard = self._agenda.get(key)
         if shard is None:
             return
-        if anywhere:
-            shard.floor = None
+        shard.whole = shard.whole or anywhere
         at = self._clock.monotonic() + max(0.0, seconds - self._settings.look_ahead.total_seconds())
         if at < shard.at:
             shard.woken = shard.woken or seconds <= PROBE_EVERY
@@ -120,15 +113,27 @@ class TakeLoop:
             self._changed.set()
 
     def woken(self, group_id: str, numbers: Collection[int]) -> bool:
-        """A wake-up of the store's; whether it concerned a shard of this process."""
-        shards = (
-            [s for n in numbers if (s := self._agenda.get(ShardKey(group_id, n))) is not None]
-            if numbers
-            else self._agenda.of_group(group_id)
-        )
-        for shard in shards:
-            self.look_now(shard)
-        return bool(shards)
+        """A wake-up of the store's; whether it concerned a shard of this process.
+
+        One of a whole group (it fires again, or a wake-up may have been missed) may concern rows due long ago; one that
+        names shards tells of rows whose time was set just now.
+        """
+        if not numbers:
+            mine = self._agenda.of_group(group_id)
+            for shard in mine:
+                self.look_now(shard)
+            return bool(mine)
+        named = [owned for n in numbers if (owned := self._agenda.get(ShardKey(group_id, n))) is not None]
+        for shard in named:
+            if not shard.woken and shard.floor is not None:
+                shard.floor -= LATE_COMMIT
+            self._wake(shard)
+        return bool(named)
+
+    def _wake(self, shard: OwnedShard) -> None:
+        shard.woken = True
+        self._agenda.sooner(shard, self._clock.monotonic())
+        self._changed.set()
 
     def group_changed(self, group: GroupRuntime) -> None:
         """Limits, pause or keys changed: looks at all its shards anew."""
@@ -157,25 +162,31 @@ class TakeLoop:
             await self._take(self._agenda.pop_due(self._clock.monotonic() + TOGETHER, SHARDS_PER_TAKE))
 
     async def _take(self, due: list[OwnedShard]) -> None:
-        shards, groups = self._asked(due)
+        shards, groups = self._asked(self._chosen(due))
         if not groups:
             return
         me, run = self._membership.incarnation, self._rng.getrandbits(63)
+        asked = self._clock.monotonic()
         for shard in shards:
             shard.woken = False
+            if shard.scan:
+                shard.whole, shard.scan_at = False, asked + SCAN_EVERY
         self._idle.clear()
         self.holdings.run_begins(run)
-        asked = self._clock.monotonic()
         try:
             async with asyncio.timeout(self._settings.call_timeout):
                 taken = await self._store.take_due(groups, me, self._settings.look_ahead, run)
+            ended = self._clock.monotonic()
+            self._scans.took(ended - asked, ended)
             filled = self._answered(shards, taken, me, asked)
             self._backoff.reset()
         except (StoreError, TimeoutError) as error:
             log.warning("a take was not answered", error=str(error) or "timeout")
             self._store_time.forget()
+            self._scans.failed()
             pause = self._backoff.pause()
             for shard in shards:
+                shard.whole = shard.whole or shard.scan
                 self._agenda.put(shard, self._clock.monotonic() + pause)
             return
         finally:
@@ -183,6 +194,14 @@ class TakeLoop:
             self._idle.set()
         if not filled:
             await asyncio.sleep(SPACING)
+
+    def _chosen(self, due: list[OwnedShard]) -> list[OwnedShard]:
+        """Those that the next take can name; the others are looked at right after it."""
+        now = self._clock.monotonic()
+        chosen, waiting = self._scans.choose(due, now)
+        for shard in waiting:
+            self._agenda.put(shard, now)
+        return chosen
 
     def _asked(self, due: list[OwnedShard]) -> tuple[list[OwnedShard], list[TakeGroup]]:
         """Which of the due shards are named, and how many timers of each group there is room for."""
@@ -212,7 +231,7 @@ class TakeLoop:
             shards += members
             if any(shard.behind for shard in members):
                 members[0].group.spaced_until = now + SPACING_BESIDE
-            named = [TakeShard(s.key.shard, s.epoch, self._floor(s, now)) for s in members]
+            named = [TakeShard(s.key.shard, s.epoch, None if s.scan else s.floor) for s in members]
             groups.append(TakeGroup(group_id, named, min(share, free[group_id])))
         for left in by_group.values():
             for shard in left:
@@ -245,12 +264,6 @@ class TakeLoop:
     def _beside(self, shard: OwnedShard, now: float) -> bool:
         """Whether the shard has a backlog, and there is another group that should not notice."""
         return shard.behind and self.holdings.several(now)
-
-    def _floor(self, shard: OwnedShard, now: float) -> datetime | None:
-        if shard.floor is None or now >= shard.scan_at:
-            shard.scan_at = now + SCAN_EVERY
-            return None
-        return shard.floor
 
     def _starve(self, shard: OwnedShard, now: float) -> None:
         """Looks again when the rate limit lets one through, a place is freed, or soon."""
@@ -286,8 +299,11 @@ class TakeLoop:
         filled = False
         for shard, wait in zip(shards, waits, strict=True):
             more = wait is not None and wait <= self._settings.look_ahead.total_seconds()
-            if not shard.woken and (not more or shard.key in last):
-                shard.floor = min(last[shard.key], highest) if more else highest
+            if not more or shard.key in last:
+                floor = min(last[shard.key], highest) if more else highest
+                shard.floor = floor - LATE_COMMIT if shard.woken else floor
+            else:
+                shard.whole = shard.whole or shard.scan
             filled |= more
             shard.behind = wait is not None and wait <= 0
             self._look_again(shard, wait, reached, more=more)

@@ -12,7 +12,7 @@ from durable_timer.engine.groups import GroupBook, GroupRuntime
 from durable_timer.engine.ownership import Ownership
 from durable_timer.engine.settings import EngineSettings
 from durable_timer.engine.taking import TakeLoop
-from durable_timer.engine.waiting import wait_event
+from durable_timer.engine.waiting import SHARE, rest_after, wait_event
 from durable_timer.errors import StoreError
 from durable_timer.metrics import Metrics
 from durable_timer.models.group import GroupState
@@ -27,6 +27,10 @@ PURGE_BATCH = 1000
 
 PURGE_PAUSE = 0.05
 """Seconds between two full purge calls, so that writes get their turn."""
+
+PURGE_TIME = 0.1
+"""Seconds above which a purge call is slow, and followed by a rest: it passes the entries of what was purged before, which
+stay while a transaction is held open elsewhere."""
 
 BACKLOG_EVERY = 15.0
 """Seconds between two counts of a group's backlog."""
@@ -114,7 +118,7 @@ class Upkeep:
         """Publishes each group's backlog until cancelled."""
         counted: set[str] = set()
         while True:
-            shards = self._first_shards()
+            began, shards = self._clock.monotonic(), self._first_shards()
             for group_id in counted - {shard.key.group_id for shard in shards}:
                 self._metrics.backlog(group_id, 0, 0.0)
             counted = {shard.key.group_id for shard in shards}
@@ -124,7 +128,8 @@ class Upkeep:
                         await self._count(shard.group.group_id)
                 except (StoreError, TimeoutError) as error:
                     log.warning("cannot count the backlog", group=shard.group.group_id, error=str(error) or "timeout")
-            await asyncio.sleep(BACKLOG_EVERY)
+            took = self._clock.monotonic() - began
+            await asyncio.sleep(max(BACKLOG_EVERY, took / SHARE))
 
     def _first_shards(self) -> list[OwnedShard]:
         return [
@@ -136,13 +141,15 @@ class Upkeep:
     async def _purge(self, group: GroupRuntime) -> None:
         kept = group.spec.retention
         while True:
+            began = self._clock.monotonic()
             async with asyncio.timeout(self._settings.statement_timeout):
                 purged = await self._store.purge(group.group_id, kept.completed, kept.failed, PURGE_BATCH)
+            took = self._clock.monotonic() - began
             if purged:
                 self._metrics.purged(group.group_id, purged)
             if purged < PURGE_BATCH:
                 return
-            await asyncio.sleep(PURGE_PAUSE)
+            await asyncio.sleep(PURGE_PAUSE if took <= PURGE_TIME else rest_after(took, PURGE_PAUSE))
 
     async def _count(self, group_id: str) -> None:
         counts = await self._store.counts(group_id)

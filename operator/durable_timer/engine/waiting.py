@@ -12,6 +12,12 @@ UNREACHABLE_MIN: Final = 0.1
 UNREACHABLE_MAX: Final = 1.0
 """Longest pause between retries: what comes back is noticed within it."""
 
+SHARE: Final = 0.02
+"""Of the time, what the repeated work of one loop may take in the store."""
+
+REST_MAX: Final = 15.0
+"""Longest seconds of rest because work took long."""
+
 
 async def wait_event(event: asyncio.Event, timeout: float) -> bool:
     """Waits until the event is set, at most `timeout` seconds; whether it is."""
@@ -23,6 +29,11 @@ async def wait_event(event: asyncio.Event, timeout: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def rest_after(took: float, least: float) -> float:
+    """Seconds to wait after work that took so long, before it is done again: `least`, or more to keep to its share."""
+    return max(least, min(took / SHARE, REST_MAX))
 
 
 class Backoff:

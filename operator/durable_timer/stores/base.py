@@ -14,7 +14,7 @@ import builtins
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from durable_timer.models.group import Group, GroupRegistration, GroupState
 from durable_timer.models.outcome import Outcome
@@ -22,6 +22,9 @@ from durable_timer.models.ownership import Assignment, BeatAnswer, Claim, Member
 from durable_timer.models.page import Counts, Page, Position, TimerFilter
 from durable_timer.models.results import CreateResult, DeleteResult, IfExists, Target, WhenRunning, WriteResult
 from durable_timer.models.timer import NewTimer, TakenTimer, Timer, TimerChange
+
+DRAINED_LATELY: Final = timedelta(minutes=1)
+"""For how long after a drain a sweep of its shard leaves nothing out."""
 
 WakeListener = Callable[[str, Collection[int]], None]
 
@@ -251,7 +254,13 @@ class Store(Protocol):
         ...
 
     async def sweep(
-        self, claims: Sequence[Claim], me: str, held: Collection[int], own_age: timedelta, limit: int
+        self,
+        claims: Sequence[Claim],
+        me: str,
+        held: Collection[int],
+        own_age: timedelta,
+        limit: int,
+        within: timedelta | None = None,
     ) -> Swept:
         """Makes running rows pending again (or deletes them, where cancel was requested) in shards that `me` owns.
 
@@ -259,6 +268,9 @@ class Store(Protocol):
         incarnation that is not dead (and has a row) and whose `until` has not passed; (b) rows under the claim's
         own epoch last written (taken) longer ago than `own_age`. Both spare rows whose run is in `held`. Nothing for a claim that
         is no longer `me`'s. Leaves `due_at`, `attempt` and `taken_at`. At most `limit` rows a call.
+
+        With `within`, a hint that lets a store skip index entries of rows that ran before: rows last written longer ago
+        than this may be left out, save in shards with a drain that was under way within the last minute.
         """
         ...
 

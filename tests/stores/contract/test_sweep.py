@@ -214,7 +214,31 @@ class TestDrains:
         assert await between.settle(late, OutcomeKind.COMPLETED, attempt=1)
 
 
-async def _found(executor: Executor, own_age: timedelta, held: int = 0) -> Swept:
-    swept = await executor.sweep(own_age=own_age, held=[held])
+class TestWithin:
+    async def test_what_was_taken_within_is_found(self, world: World, executor: Executor) -> None:
+        await world.create("t")
+        await executor.take()
+        swept = await eventually(lambda: _found(executor, timedelta(milliseconds=1), within=LATER))
+        assert sum(swept.recovered.values()) == 1
+        assert (await world.row("t")).state is PENDING
+
+    async def test_of_an_older_epoch_too(self, world: World, executor: Executor) -> None:
+        await world.create("t")
+        await executor.take()
+        heir = await successor(world, executor)
+        assert sum((await heir.sweep(within=LATER)).recovered.values()) == 1
+
+    async def test_what_ran_before_is_found_where_an_owner_departed_lately(self, shared: World) -> None:
+        departing = await shared.executor()
+        await shared.create("t")
+        await departing.take()
+        await departing.release(timedelta(milliseconds=200))
+        heir = await shared.executor()
+        swept = await eventually(lambda: _found(heir, LATER, within=timedelta(milliseconds=1)))
+        assert sum(swept.recovered.values()) == 1
+
+
+async def _found(executor: Executor, own_age: timedelta, held: int = 0, within: timedelta | None = None) -> Swept:
+    swept = await executor.sweep(own_age=own_age, held=[held], within=within)
     assert swept != NOTHING
     return swept

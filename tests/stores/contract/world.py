@@ -187,8 +187,15 @@ class Executor:
     async def settle(self, taken: TakenTimer, kind: OutcomeKind, **fields: Any) -> bool:
         return (await self.store.settle([outcome(taken, kind, **fields)]))[0]
 
-    async def sweep(self, *, held: Iterable[int] = (), own_age: timedelta = LATER, limit: int = 1000) -> Swept:
-        return await self.store.sweep(self.claims, self.me, frozenset(held), own_age, limit)
+    async def sweep(
+        self,
+        *,
+        held: Iterable[int] = (),
+        own_age: timedelta = LATER,
+        limit: int = 1000,
+        within: timedelta | None = None,
+    ) -> Swept:
+        return await self.store.sweep(self.claims, self.me, frozenset(held), own_age, limit, within)
 
     async def release(self, until: timedelta = LATER) -> list[bool]:
         return await self.store.release(self.claims, self.me, until)

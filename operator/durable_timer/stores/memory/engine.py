@@ -12,7 +12,7 @@ from durable_timer.models.ownership import Claim, Shard, ShardKey
 from durable_timer.models.results import Refusal
 from durable_timer.models.timer import TakenTimer, Timer, TimerState
 from durable_timer.planning import transitions
-from durable_timer.stores.base import Swept, TakeGroup, Taken, TakeShard
+from durable_timer.stores.base import DRAINED_LATELY, Swept, TakeGroup, Taken, TakeShard
 from durable_timer.stores.memory.database import Due, MemoryDatabase
 
 LEAST_OF_A_SHARD = 8
@@ -50,7 +50,14 @@ def settle(db: MemoryDatabase, outcomes: Sequence[Outcome]) -> list[bool]:
 
 
 def sweep(
-    db: MemoryDatabase, claims: Sequence[Claim], me: str, held: Collection[int], own_age: timedelta, *, limit: int
+    db: MemoryDatabase,
+    claims: Sequence[Claim],
+    me: str,
+    held: Collection[int],
+    own_age: timedelta,
+    within: timedelta | None,
+    *,
+    limit: int,
 ) -> Swept:
     now = db.now()
     owned = standing(db, claims, me)
@@ -61,6 +68,7 @@ def sweep(
         if row.state is TimerState.RUNNING
         and row.run not in held
         and (shard := owned.get(ShardKey(row.group_id, row.shard))) is not None
+        and (within is None or now - row.updated_at <= within or _drained_lately(shard, now))
         and _is_lost(db, row, shard, now, own_age)
     ]
     recovered: dict[tuple[str, int], int] = {}
@@ -140,6 +148,10 @@ def _settle(db: MemoryDatabase, outcome: Outcome, now: datetime) -> bool:
     else:
         db.put(settled)
     return True
+
+
+def _drained_lately(shard: Shard, now: datetime) -> bool:
+    return any(drain.until > now - DRAINED_LATELY for drain in shard.drains)
 
 
 def _is_lost(db: MemoryDatabase, row: Timer, shard: Shard, now: datetime, own_age: timedelta) -> bool:

@@ -166,9 +166,15 @@ class MemoryStore:
         return await self._commit("settle", engine.settle, outcomes)
 
     async def sweep(
-        self, claims: Sequence[Claim], me: str, held: Collection[int], own_age: timedelta, limit: int
+        self,
+        claims: Sequence[Claim],
+        me: str,
+        held: Collection[int],
+        own_age: timedelta,
+        limit: int,
+        within: timedelta | None = None,
     ) -> Swept:
-        return await self._commit("sweep", engine.sweep, claims, me, held, own_age, limit=limit)
+        return await self._commit("sweep", engine.sweep, claims, me, held, own_age, within, limit=limit)
 
     async def purge(self, group_id: str, completed_for: timedelta, failed_for: timedelta, limit: int) -> int:
         return await self._commit("purge", timer_rows.purge, group_id, completed_for, failed_for, limit)

@@ -252,7 +252,11 @@ WITH gone AS (
 
 SWEEP: Final = """
 WITH mine AS MATERIALIZED (
-  SELECT s.group_id, s.shard, s.epoch, s.drains
+  SELECT s.group_id, s.shard, s.epoch, s.drains,
+    CASE WHEN $8::interval IS NULL OR s.drains <> '[]' AND EXISTS (
+      SELECT FROM jsonb_to_recordset(s.drains::jsonb) AS d (until bigint)
+      WHERE d.until > extract(epoch FROM statement_timestamp() - $9::interval) * 1000000)
+    THEN '-infinity' ELSE statement_timestamp() - $8::interval END AS floor
   FROM unnest($1::text[], $2::int[], $3::bigint[]) AS n (group_id, shard, epoch)
   JOIN timer_shards s ON s.group_id = n.group_id AND s.shard = n.shard AND s.epoch = n.epoch AND s.owner = $4
 ),
@@ -262,14 +266,22 @@ spared AS MATERIALIZED (
   JOIN timer_members e ON e.incarnation = d.incarnation AND NOT e.dead
   WHERE m.drains <> '[]' AND d.until >= extract(epoch FROM statement_timestamp()) * 1000000
 ),
+lost AS MATERIALIZED (
+  SELECT r.at, r.run
+  FROM mine m CROSS JOIN LATERAL (
+    SELECT t.ctid AS at, t.run FROM timers t
+    WHERE t.group_id = m.group_id AND t.shard = m.shard AND t.state = 1 AND t.updated_at >= m.floor
+      AND t.run <> ALL ($5::bigint[])
+      AND (t.taken_epoch = m.epoch AND t.updated_at < statement_timestamp() - $6::interval
+        OR t.taken_epoch < m.epoch AND NOT EXISTS (
+          SELECT FROM spared d WHERE d.group_id = t.group_id AND d.shard = t.shard AND d.epoch = t.taken_epoch))
+    ORDER BY t.updated_at LIMIT $7::int
+  ) r
+  LIMIT $7::int
+),
 found AS MATERIALIZED (
-  SELECT t.ctid AS at, t.cancel_requested
-  FROM mine m JOIN timers t ON t.group_id = m.group_id AND t.shard = m.shard AND t.state = 1
-  WHERE t.run <> ALL ($5::bigint[])
-    AND (t.taken_epoch = m.epoch AND t.updated_at < statement_timestamp() - $6::interval
-      OR t.taken_epoch < m.epoch AND NOT EXISTS (
-        SELECT FROM spared d WHERE d.group_id = t.group_id AND d.shard = t.shard AND d.epoch = t.taken_epoch))
-  LIMIT $7::int FOR UPDATE OF t SKIP LOCKED
+  SELECT t.ctid AS at, t.cancel_requested FROM lost l JOIN timers t ON t.ctid = l.at
+  WHERE t.state = 1 AND t.run = l.run FOR UPDATE OF t SKIP LOCKED
 ),
 recovered AS (
   UPDATE timers t SET state = 0, run = NULL, taken_epoch = NULL, version = t.version + 1,
@@ -283,7 +295,9 @@ cancelled AS (
 SELECT group_id, shard, count(*) FROM recovered GROUP BY group_id, shard
 UNION ALL SELECT NULL, NULL, count(*) FROM cancelled
 """
-"""Recovery. The claims are read, not locked: whoever claims later sweeps the same rows, and a row is recovered once."""
+"""Recovery, of rows written no earlier than the shard's floor. The claims are read, not locked: whoever claims later
+sweeps the same rows, and a row is recovered once. A lateral for each shard, as a join may read all shards' entries for
+each of them, when the statistics know of no running rows."""
 
 
 def _purge(state: int) -> str:

@@ -142,9 +142,15 @@ class PostgresStore:
         return await self._takes.settle(outcomes)
 
     async def sweep(
-        self, claims: Sequence[Claim], me: str, held: Collection[int], own_age: timedelta, limit: int
+        self,
+        claims: Sequence[Claim],
+        me: str,
+        held: Collection[int],
+        own_age: timedelta,
+        limit: int,
+        within: timedelta | None = None,
     ) -> Swept:
-        return await self._takes.sweep(claims, me, held, own_age, limit)
+        return await self._takes.sweep(claims, me, held, own_age, limit, within)
 
     async def purge(self, group_id: str, completed_for: timedelta, failed_for: timedelta, limit: int) -> int:
         return await self._takes.purge(group_id, completed_for, failed_for, limit)

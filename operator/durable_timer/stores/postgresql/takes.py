@@ -10,7 +10,7 @@ from typing import Any, Final
 from durable_timer.models.outcome import Outcome
 from durable_timer.models.ownership import Claim
 from durable_timer.models.timer import TakenTimer
-from durable_timer.stores.base import Swept, TakeGroup, Taken
+from durable_timer.stores.base import DRAINED_LATELY, Swept, TakeGroup, Taken
 from durable_timer.stores.postgresql import statements
 from durable_timer.stores.postgresql.connections import Connections
 from durable_timer.stores.postgresql.keyed import CODEC, claim_columns
@@ -84,11 +84,17 @@ class Takes:
         return applied
 
     async def sweep(
-        self, claims: Sequence[Claim], me: str, held: Collection[int], own_age: timedelta, limit: int
+        self,
+        claims: Sequence[Claim],
+        me: str,
+        held: Collection[int],
+        own_age: timedelta,
+        limit: int,
+        within: timedelta | None = None,
     ) -> Swept:
         """See `Store.sweep`."""
         *kept, (_, _, cancelled) = await self._connections.fetch(
-            statements.SWEEP, *claim_columns(claims), me, list(held), own_age, limit
+            statements.SWEEP, *claim_columns(claims), me, list(held), own_age, limit, within, DRAINED_LATELY
         )
         return Swept({(group_id, shard): count for group_id, shard, count in kept}, cancelled)
 

@@ -168,11 +168,12 @@ running_index: Final = sa.Index(
     "timers_running",
     timers.c.group_id,
     timers.c.shard,
-    timers.c.timer_id,
+    timers.c.updated_at,
     postgresql_where=_RUNNING,
     sqlite_where=_RUNNING,
 )
-"""Sweep, the longest callback of a shard, and lists of what is running."""
+"""Sweep, in the order in which rows were taken, so that it can begin late and reads the table from one end to the other;
+and lists of what is running, which are few."""
 
 finished_index: Final = sa.Index(
     "timers_finished",

@@ -173,9 +173,19 @@ class SqliteStore:
         return await self._writer.write_jointly(settles.settle, outcomes, urgent=True)
 
     async def sweep(
-        self, claims: Sequence[Claim], me: str, held: Collection[int], own_age: timedelta, limit: int
+        self,
+        claims: Sequence[Claim],
+        me: str,
+        held: Collection[int],
+        own_age: timedelta,
+        limit: int,
+        within: timedelta | None = None,
     ) -> Swept:
-        """The look is a reader's, so that only a sweep that finds something takes the writer's time."""
+        """The look is a reader's, so that only a sweep that finds something takes the writer's time.
+
+        It leaves nothing out: entries of rows that ran before are gone from the index at once.
+        """
+        del within
         now = instant_to_micros(self._clock.now())
         if not await self._readers.read(sweeps.lost, now, claims, me, held, own_age):
             return Swept({}, 0)

@@ -126,7 +126,7 @@ def _timer_indexes() -> None:
     for name, columns, where in (
         ("timers_due", ["group_id", "shard", "due_at", "timer_id"], "state = 0 AND suspended != 1"),
         ("timers_suspended", ["group_id", "due_at", "timer_id"], "state = 0 AND suspended = 1"),
-        ("timers_running", ["group_id", "shard", "timer_id"], "state = 1"),
+        ("timers_running", ["group_id", "shard", "updated_at"], "state = 1"),
         ("timers_finished", ["group_id", "state", "executed_at", "timer_id"], "state >= 2"),
     ):
         op.create_index(name, "timers", columns, postgresql_where=sa.text(where), sqlite_where=sa.text(where))
