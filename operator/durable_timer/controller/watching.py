@@ -9,6 +9,7 @@ import kopf
 
 from durable_timer.controller.handlers import Desk, Memo
 from durable_timer.controller.registry import build_registry, build_settings
+from durable_timer.errors import KubeUnavailable
 
 
 async def watch(desk: Desk, namespaces: Sequence[str], started: Callable[[], None]) -> None:
@@ -16,6 +17,9 @@ async def watch(desk: Desk, namespaces: Sequence[str], started: Callable[[], Non
 
     `started` is called when kopf has taken the process's signals for itself: it gives them back. When it ends, kopf
     cancels every task that began after this one: what else works in the process has to be stopped before.
+
+    Raises:
+        KubeUnavailable: kopf ended by itself. What kopf raises passes through.
     """
     before = asyncio.all_tasks()
     tasks = await kopf.spawn_tasks(
@@ -28,3 +32,4 @@ async def watch(desk: Desk, namespaces: Sequence[str], started: Callable[[], Non
     )
     started()
     await kopf.run_tasks(tasks, ignored=before)
+    raise KubeUnavailable("kopf does not watch any more")
