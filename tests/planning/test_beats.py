@@ -66,4 +66,4 @@ def test_nobody_is_silent_who_beat_within_the_limit_or_was_not_read_without_a_ga
             changed_at = now
         read_at = now
         beats.observe([member("a", counter)], now)
-        assert bool(beats.silent(now)) == (now - changed_at >= DEAD_AFTER)
+        assert bool(beats.silent(now)) == (now >= changed_at + DEAD_AFTER)

@@ -58,7 +58,7 @@ class BeatWatch:
         Whoever declares them dead asks `current` before each, since that may take longer than the counts hold, and
         says `named` of each, so that it is not declared again before the next read.
         """
-        return [Silent(i, beat) for i, (beat, since) in self._seen.items() if now - since >= self._dead_after]
+        return [Silent(i, beat) for i, (beat, since) in self._seen.items() if now >= since + self._dead_after]
 
     def named(self, silent: Silent) -> None:
         """Watches it no more until the next read."""

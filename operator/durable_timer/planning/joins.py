@@ -26,7 +26,7 @@ class Joins:
         living = frozenset(member.incarnation for member in members if not (member.dead or member.draining))
         if living != self._living:
             self._living, self._changed_at = living, now
-        if self._counted is None or not self._counted <= living or now - self._changed_at >= self._quiet:
+        if self._counted is None or not self._counted <= living or now >= self._changed_at + self._quiet:
             self._counted = living
         return self._counted
 
