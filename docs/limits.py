@@ -115,7 +115,9 @@ TIMERS: Final = (
     Row("`executeAt`", "", "any past: fires at once", f"{limits.FUTURE_MAX.days // 365} years ahead"),
     Row("`delay`", "", "0s", "99999h"),
     Row("`callbackUrl`", "", 1, f"{limits.CALLBACK_URL_MAX}; http or https, a host, no credentials"),
-    Row("payload of a Timer resource", "none", 0, f"{_size(limits.RESOURCE_PAYLOAD_MAX_BYTES)}, or the group's if less"),
+    Row(
+        "payload of a Timer resource", "none", 0, f"{_size(limits.RESOURCE_PAYLOAD_MAX_BYTES)}, or the group's if less"
+    ),
     Row("JSON depth", "", "", limits.JSON_DEPTH_MAX),
     Row("JSON integers", "", limits.JSON_INTEGER_MIN, limits.JSON_INTEGER_MAX),
     Row(
