@@ -12,7 +12,11 @@ HERE = Path(__file__).parent
 FULL = {
     "stores": {
         "default": {"secretName": "timers-db", "tls": {"mode": "verify-full", "caSecretName": "db-ca"}},
-        "reports-eu": {"secretName": "reports-db", "secretKey": "uri", "tls": {"caConfigMapName": "reports-ca"}},
+        "reports-eu": {
+            "secretName": "reports-db",
+            "secretKey": "uri",
+            "tls": {"mode": "verify-ca", "caConfigMapName": "reports-ca"},
+        },
         "scratch": {"url": "postgresql://u:p@scratch/timers"},
     },
     "embedded": {"enabled": True, "password": "secret", "persistence": {"enabled": True}},

@@ -94,9 +94,12 @@ def test_a_store_comes_from_its_secret_with_its_tls(full: Objects) -> None:
     assert variables["DURABLE_TIMER_STORE"] == (
         "$(STORE_URL_DEFAULT)?sslmode=verify-full&sslrootcert=/etc/durable-timer/stores/default/ca.crt"
     )
-    assert variables["DURABLE_TIMER_STORES__REPORTS-EU"] == ("reports-db", "uri")
+    assert variables["STORE_URL_REPORTS_EU"] == ("reports-db", "uri")
+    assert variables["DURABLE_TIMER_STORES__REPORTS-EU"] == (
+        "$(STORE_URL_REPORTS_EU)?sslmode=verify-ca&sslrootcert=/etc/durable-timer/stores/reports-eu/ca.crt"
+    )
     assert variables["DURABLE_TIMER_STORES__SCRATCH"] == ("dt-durable-timer-store-scratch", "url")
-    assert environment(full.one("Deployment", "-executor-reports"))["DURABLE_TIMER_STORE"] == ("reports-db", "uri")
+    assert environment(full.one("Deployment", "-executor-reports"))["STORE_URL_REPORTS_EU"] == ("reports-db", "uri")
     mounts = full.one("Deployment", "-operator")["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
     assert {"/etc/durable-timer/stores/default", "/etc/durable-timer/stores/reports-eu"} <= {
         mount["mountPath"] for mount in mounts
@@ -159,6 +162,15 @@ def test_a_change_of_settings_replaces_just_the_pods_it_is_for(helm: Helm, plain
     changed = marks(helm.render({"executorPools": {"default": {"settings": {"engine": {"slots": 7}}}}}))
     before = marks(plain)
     assert {name for name in changed if changed[name] != before[name]} == {"dt-durable-timer-executor-default"}
+
+
+def test_a_changed_url_replaces_just_the_pods_that_use_it(helm: Helm) -> None:
+    def marks(url: str) -> dict[str, Any]:
+        objects = helm.render({"stores": {"scratch": {"url": url}}})
+        return {each["metadata"]["name"]: each["spec"]["template"] for each in objects.of("Deployment")}
+
+    one, other = marks("postgresql://h/one"), marks("postgresql://h/other")
+    assert {name.rpartition("-")[2] for name in one if one[name] != other[name]} == {"operator", "bridge"}
 
 
 def environment(deployment: Json) -> dict[str, Any]:

@@ -36,6 +36,25 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"operator": {"replicas": -1}}, "/operator/replicas"),
     ({"image": {"digest": "sha256:short"}}, "/image/digest"),
     ({"bridge": {"service": {"port": 70000}}}, "/bridge/service/port"),
+    ({"bridge": {"ingress": {"enabled": True}}}, "bridge.ingress.hosts: an Ingress needs at least one host"),
+    ({"bridge": {"preStopSeconds": 30}}, "bridge.terminationGracePeriodSeconds: must exceed preStopSeconds"),
+    ({"bridge": {"autoscaling": {"enabled": True, "minReplicas": 11}}}, "bridge.autoscaling: minReplicas is above"),
+    (
+        {"executor": {"autoscaling": {"minReplicas": 11, "hpa": {"enabled": True}}}},
+        "executorPools.default.autoscaling: minReplicas is above",
+    ),
+    (
+        {"stores": {"default": {"tls": {"caSecretName": "ca"}}}},
+        "stores.default.tls.mode: must be verify-ca or verify-full",
+    ),
+    (
+        {"stores": {"default": {"tls": {"mode": "verify-full", "caSecretName": "a", "caConfigMapName": "b"}}}},
+        "stores.default.tls: name either caSecretName or caConfigMapName",
+    ),
+    (
+        {"executor": {"secretNamespaces": [{"namespace": "a"}, {"namespace": "a", "names": ["x"]}]}},
+        "executor.secretNamespaces: a is there twice",
+    ),
     ({"settings": {"store": "sqlite:///x"}}, "settings.store is decided by other values"),
     ({"executorPools": {"x": {"settings": {"pool": "y"}}}}, "settings.pool is decided by other values"),
 ]

@@ -67,6 +67,12 @@ durabletimer.dev/executors: {{ . }}
 {{- define "durable-timer.storeSecret" -}}
 {{- $store := index .root.Values.stores .name | default dict -}}
 {{- $own := printf "%s-store-%s" (include "durable-timer.fullname" .root) .name -}}
+{{- $tls := $store.tls | default dict -}}
+{{- if and $tls.caSecretName $tls.caConfigMapName -}}
+{{- fail (printf "stores.%s.tls: name either caSecretName or caConfigMapName" .name) -}}
+{{- else if and (or $tls.caSecretName $tls.caConfigMapName) (not (hasPrefix "verify-" ($tls.mode | default ""))) -}}
+{{- fail (printf "stores.%s.tls.mode: must be verify-ca or verify-full where an authority is named" .name) -}}
+{{- end -}}
 {{- if and $store.secretName $store.url -}}
 {{- fail (printf "stores.%s: name either secretName or url" .name) -}}
 {{- else if $store.secretName -}}
@@ -117,6 +123,13 @@ key: url
 {{- end }}
 {{- end }}
 
+{{/* A hash of the URLs that the chart itself keeps, which replaces pods with them; nothing where the Secrets are others'. Input: dict root, names. */}}
+{{- define "durable-timer.storesMark" -}}
+{{- $urls := list -}}
+{{- range .names }}{{ with (index $.root.Values.stores . | default dict).url }}{{ $urls = append $urls . }}{{ end }}{{ end -}}
+{{- with $urls }}{{ join " " . | sha256sum | trunc 16 | quote }}{{ end -}}
+{{- end }}
+
 {{/* Volumes with the stores' authorities. Input: dict root, names. */}}
 {{- define "durable-timer.storeVolumes" -}}
 {{- range $name := .names }}
@@ -151,6 +164,13 @@ key: url
 {{- fail (printf "executorPools.%s.store: there is no store %q" .key $pool.store) -}}
 {{- end -}}
 {{- toYaml $pool -}}
+{{- end }}
+
+{{/* Fails where the least number of pods is above the greatest. Input: dict scaling, name (the value's). */}}
+{{- define "durable-timer.checkScaling" -}}
+{{- if gt (int .scaling.minReplicas) (int .scaling.maxReplicas) -}}
+{{- fail (printf "%s: minReplicas is above maxReplicas" .name) -}}
+{{- end -}}
 {{- end }}
 
 {{/* A component's file of settings: those of all, then its own, then what the chart decides. Input: dict root, own, decided. */}}
