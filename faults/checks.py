@@ -205,10 +205,13 @@ def silent(callbacks: Iterable[Callback], begin: float, until: float) -> Mapping
 
 
 def lateness(ledger: Ledger, callbacks: Iterable[Callback], fault: Fault) -> Iterator[tuple[float, Callback]]:
-    """Each timer's first callback, and how late in seconds it was; the time before it was acknowledged, and until `fault.over`, aside."""
+    """The first callback of each of the client's timers, and how late in seconds it was.
+
+    The time before it was acknowledged, and until `fault.over`, aside.
+    """
     seen: set[tuple[str, float]] = set()
     for one in sorted(callbacks, key=lambda callback: callback.at):
-        if (one.id, one.due) not in seen:
+        if one.id in ledger.entries and (one.id, one.due) not in seen:
             seen.add((one.id, one.due))
             yield one.at - max(one.due, fault.over, _known(ledger, one)), one
 
@@ -219,10 +222,8 @@ def shard_of(timer_id: str) -> int:
 
 
 def _known(ledger: Ledger, callback: Callback) -> float:
-    """When the client knew that a callback was to be expected; 0 when it never did."""
-    entry = ledger.entries.get(callback.id)
-    if entry is None:
-        return 0.0
+    """When the client knew that a callback of a timer of its own was to be expected; 0 when it never did."""
+    entry = ledger.entries[callback.id]
     changed = entry.change is not None and entry.change.due == callback.due
     return (entry.change.answered if entry.change and changed else entry.acknowledged) or 0.0
 
