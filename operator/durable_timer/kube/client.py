@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import sys
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -42,6 +43,9 @@ LIST_TIMEOUT: Final = 60.0
 
 PAGE: Final = 500
 """Objects that are asked for at once in a list."""
+
+NESTED: Final = 15_000
+"""Calls that may be nested while JSON is read: an API server takes 10,000 levels, where Python reads fewer than 1,000."""
 
 MANAGER: Final = "durable-timer"
 """Who wrote a field, in `metadata.managedFields`."""
@@ -122,9 +126,13 @@ async def open_client(kubeconfig: Path | None = None, service_account: Path | No
     `kubeconfig` names a file that is used instead, `service_account` a folder laid out as a pod has it. A token file is
     read anew when the API server refuses what it held. Proxies in the environment are not used.
 
+    The process's recursion limit is raised to NESTED: one object that the API server took and that could not be read (a
+    `payload` nested a thousand times, in 2 KB) would keep this client, and kopf beside it, from all objects of its kind.
+
     Raises:
         ConfigError: There is neither, or it cannot be used.
     """
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), NESTED))
     try:
         config = _config(kubeconfig, service_account).get()
         timeout = httpx2.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT)
@@ -155,7 +163,7 @@ async def _answer(call: Awaitable[T], timeout: float) -> T:
         raise _translated(error) from error
     except (httpx2.HTTPError, httpx2.StreamError, TimeoutError, OSError, LightkubeConfigError) as error:
         raise KubeUnavailable(f"the Kubernetes API did not answer: {_text(error)}") from error
-    except (MsgspecError, LookupError, ValueError) as error:
+    except (MsgspecError, LookupError, ValueError, RecursionError) as error:
         raise KubeUnavailable(f"what answered is no Kubernetes API: {_text(error)}") from error
 
 

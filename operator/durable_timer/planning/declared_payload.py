@@ -21,6 +21,9 @@ from durable_timer.planning.fingerprint import JsonPayload
 _PLACES_MAX: Final = 5
 """How many places of a payload that a schema refuses one message names."""
 
+_VALUE: Final = "the value"
+"""What stands for a payload's values in what a schema says of them: conditions and Events are read by others, too."""
+
 
 class Wrong(Exception):
     """What breaks a rule, and the reason that a condition gives."""
@@ -45,7 +48,9 @@ class PayloadRules:
         self.spec = spec
         self._most = min(spec.max_bytes, limits.RESOURCE_PAYLOAD_MAX_BYTES)
         self._validator = (
-            None if spec.json_schema is None else jsonschema_rs.validator_for(spec.json_schema, retriever=_no_retrieval)
+            None
+            if spec.json_schema is None
+            else jsonschema_rs.validator_for(spec.json_schema, retriever=_no_retrieval, mask=_VALUE)
         )
 
     def check(self, content: bytes, value: JsonPayload | bytes) -> None:
@@ -96,10 +101,12 @@ def _payload_of(spec: TimerSpec, media_type: str | None) -> Payload | None:
 def _parsed(content: bytes) -> JsonValue:
     try:
         value: JsonValue = json.loads(content, parse_int=_integer, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+        _check_depth(value)
+        value = _canonical(value)
+        orjson.dumps(value)
+    except (ValueError, RecursionError, orjson.JSONEncodeError) as error:
         raise ValueError(f"payloadBase64 must be JSON under its contentType: {error}") from None
-    _check_depth(value)
-    return _canonical(value)
+    return value
 
 
 def _integer(digits: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from itertools import islice
 from typing import Final, Protocol
 
@@ -13,6 +14,7 @@ import structlog
 from durable_timer.clock import Clock
 from durable_timer.errors import StoreError
 from durable_timer.models.resource import Resource, ResourceKey, ResourceKind
+from durable_timer.models.timer import Timer
 from durable_timer.planning.declared import timer_id_of
 from durable_timer.reconcile.base import RegisteredGroup
 from durable_timer.reconcile.timers import TimerReconciler
@@ -95,12 +97,20 @@ class Drift:
         now = await self._timers.now(group)
         found = 0
         for number, (resource, row) in enumerate(zip(page, rows, strict=True), 1):
-            if not self._timers.is_at_rest(resource, group, row, now):
+            if not self._is_at_rest(resource, group, row, now):
                 found += 1
                 self._reconcile(resource.key)
             if number % _TURN == 0:
                 await asyncio.sleep(0)
         return found
+
+    def _is_at_rest(self, resource: Resource, group: RegisteredGroup, row: Timer | None, now: datetime) -> bool:
+        """One Timer that cannot be judged is the queue's to complain of, and ends no comparison of the others."""
+        try:
+            return self._timers.is_at_rest(resource, group, row, now)
+        except Exception:
+            log.exception("a comparison failed by a fault of the program", resource=str(resource.key))
+            return False
 
 
 def _pages(resources: list[Resource]) -> Iterator[list[Resource]]:
