@@ -8,7 +8,7 @@ import os
 import resource
 import signal
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from enum import Enum
 from typing import Final
 
@@ -17,7 +17,7 @@ from aiohttp import web
 
 from durable_timer.config import Settings, split_listen
 from durable_timer.engine.executor import Executor
-from durable_timer.errors import ConfigError
+from durable_timer.errors import ConfigError, StoreUnavailable
 from durable_timer.factory import Factory
 from durable_timer.logs import masked
 from durable_timer.models.limits import STORE_DEFAULT
@@ -28,7 +28,12 @@ from durable_timer_api.settings import BridgeSettings
 DESCRIPTORS: Final = 65_536
 """Open files that are asked for where there is no limit."""
 
+START_AGAIN: Final = 1.0
+"""Seconds between two looks for a store that is away at the start."""
+
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+_Parts = tuple[Mapping[str, Store], Executor | None, web.Application]
 
 log = structlog.get_logger(__name__)
 
@@ -56,7 +61,10 @@ async def serve(settings: Settings, role: Role, stop: asyncio.Event | None = Non
     async with AsyncExitStack() as stack:
         stack.enter_context(Signals(stop))
         stack.push_async_callback(factory.close)
-        stores, executor, app = await _parts(factory, role, settings, stack)
+        parts = await _patiently(factory, role, settings, stop, stack)
+        if parts is None:
+            return
+        stores, executor, app = parts
         await factory.apply_groups(stores, manifests)
         address = await listen(app, factory.bridge_settings(), settings, stack)
         urls = settings.named_stores.values() if role is Role.BRIDGE else (settings.store,)
@@ -86,9 +94,34 @@ async def _stopping(stop: asyncio.Event, executor: Executor | None) -> None:
         executor.stop()
 
 
-async def _parts(
-    factory: Factory, role: Role, settings: Settings, stack: AsyncExitStack
-) -> tuple[Mapping[str, Store], Executor | None, web.Application]:
+async def _patiently(
+    factory: Factory, role: Role, settings: Settings, stop: asyncio.Event, stack: AsyncExitStack
+) -> _Parts | None:
+    """The parts, as soon as the stores answer; None when it is asked to stop before.
+
+    Raises:
+        StoreUnavailable: One is still away after `database.start_wait`.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + settings.database.start_wait.total_seconds()
+    while True:
+        try:
+            async with AsyncExitStack() as opened:
+                parts = await _parts(factory, role, settings, opened)
+                stack.push_async_exit(opened.pop_all())
+                return parts
+        except StoreUnavailable as error:
+            if loop.time() >= until:
+                raise
+            log.warning("waiting for the store", error=str(error))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(START_AGAIN):
+                await stop.wait()
+        if stop.is_set():
+            return None
+
+
+async def _parts(factory: Factory, role: Role, settings: Settings, stack: AsyncExitStack) -> _Parts:
     if role is Role.BRIDGE:
         stores = await stack.enter_async_context(factory.named_stores())
         return stores, None, factory.bridge(stores, None)

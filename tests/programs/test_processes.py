@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,10 @@ def command(*arguments: str) -> str:
     result = subprocess.run([str(PROGRAM), *arguments], capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 0, result
     return result.stdout
+
+
+def _waits(process: ServiceProcess) -> bool:
+    return "waiting for the store" in process.output
 
 
 def test_executors_share_the_shards_and_hand_over_when_one_stops(
@@ -74,6 +79,25 @@ def test_the_command_line_registers_lists_hands_over_and_empties_groups_of_a_run
         answer = client.request("POST", "/api/v1/groups/demo/timers", {"delay": "1s", "callbackUrl": "http://a/"})
         assert (answer.status, answer.body["code"]) == (409, "GROUP_DELETED")
         assert command("groups", "list", *store).splitlines()[1].split()[1] == "deleted"
+
+
+def test_programs_that_start_before_their_database_wait_for_it(
+    private_postgres: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    private_postgres.kill()
+    arguments = ("--store", private_postgres.url, "--set", "database.start_wait=1m")
+    with (
+        ServiceProcess("bridge", *arguments, log=tmp_path / "bridge") as bridge,
+        ServiceProcess("executor", *arguments, log=tmp_path / "executor") as executor,
+        ServiceProcess("executor", *arguments, log=tmp_path / "stopped") as stopped,
+    ):
+        for each in (bridge, executor, stopped):
+            eventually_blocking(partial(_waits, each), 20)
+        assert stopped.stop(10) == 0
+        private_postgres.start()
+        for each in (bridge, executor):
+            each.wait_ready()
+            assert each.stop() == 0
 
 
 def test_a_database_that_is_killed_and_comes_back_costs_no_timer(

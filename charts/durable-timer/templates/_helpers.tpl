@@ -181,7 +181,8 @@ key: url
 {{- fail (printf "settings.%s is decided by other values of this chart" $name) -}}
 {{- end -}}
 {{- end -}}
-{{- toYaml (mergeOverwrite (dict "log" (dict "format" "json")) $all .decided) -}}
+{{- $usual := dict "log" (dict "format" "json") "database" (dict "start_wait" "4m") -}}{{/* less than the startup probe's patience */}}
+{{- toYaml (mergeOverwrite $usual $all .decided) -}}
 {{- end }}
 
 {{- define "durable-timer.podSecurityContext" -}}

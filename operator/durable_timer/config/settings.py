@@ -166,6 +166,11 @@ class DatabasePart(_Part):
     rest_statement_timeout: Annotated[timedelta, DurationBounds(100 * _MILLISECOND, 60 * _SECOND)] = Field(
         default=5 * _SECOND, description="How long a statement on behalf of a REST request may take."
     )
+    start_wait: Annotated[timedelta, DurationBounds(0 * _SECOND, 3600 * _SECOND)] = Field(
+        default=0 * _SECOND,
+        description="How long a bridge or an executor that starts waits for a database that is away, before it ends with "
+        "exit code 3. The chart says 4m.",
+    )
 
 
 class LogPart(_Part):
