@@ -136,6 +136,10 @@ class Groups:
 
     def __init__(self) -> None:
         self.known: dict[str, RegisteredGroup] = {}
+        self.away_stores: dict[str, str] = {}
+
+    def away(self, store_name: str) -> str | None:
+        return self.away_stores.get(store_name)
 
     def find(self, namespace: str, name: str) -> RegisteredGroup | None:
         return self.known.get(name) if namespace == NAMESPACE else None

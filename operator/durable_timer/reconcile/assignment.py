@@ -112,6 +112,8 @@ class Planner:
 
     async def _turn(self) -> None:
         if self._term is None:
+            if not self._leading():
+                return
             self._term = await self._store.raise_term(self._pool.name, self._identity)
             log.info("plans", **self._named(), term=self._term)
         members = await self._store.members(self._pool.name)

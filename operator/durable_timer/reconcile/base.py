@@ -61,6 +61,10 @@ class GroupDirectory(Protocol):
         """
         ...
 
+    def away(self, store_name: str) -> str | None:
+        """Why a store cannot be reached; None while it answers. Its Timers are queued again when it does."""
+        ...
+
 
 class ResourceApi(Protocol):
     """The writes and reads that reconciling needs of Kubernetes (`kube.resources.Resources`)."""

@@ -21,9 +21,12 @@ class ResourceCache:
         return tuple(self._resources[kind].values())
 
     def put(self, resource: Resource) -> bool:
-        """Keeps a resource unless that version of the same object, or a newer one, is there; whether it was kept."""
+        """Keeps a resource unless that version of it, or a newer one, is there; whether it was kept.
+
+        Newer may be one that was made under its name since: what is still heard of a deleted object does not hide it.
+        """
         known = self.get(resource.key)
-        if known is not None and known.uid == resource.uid and _version(known) >= _version(resource):
+        if known is not None and _version(known) >= _version(resource) + (known.uid != resource.uid):
             return False
         self._resources[resource.key.kind][resource.key] = resource
         return True

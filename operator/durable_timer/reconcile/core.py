@@ -31,6 +31,9 @@ from durable_timer.reconcile.work_queue import WorkQueue
 CONCURRENCY: Final = 32
 """Resources that are reconciled at once: mostly they wait, for a store or for the API server."""
 
+DOUBT_EVERY: Final = 600.0
+"""Seconds between two looks whether all TimerGroups that the watch told of are still there."""
+
 STUCK_AFTER: Final = 30.0
 """Seconds without a turn of the queue's loop after which the process counts as stuck."""
 
@@ -65,6 +68,7 @@ class Core:
         self._metrics = metrics
         self._leading = leading
         self._cache = ResourceCache()
+        self._doubted_at = clock.monotonic()
         self._queue = WorkQueue(self._reconcile, clock, rng, metrics, CONCURRENCY)
         self._directory = Directory(stores, settings.cluster, clock, self._group_changed, self._store_came_or_went)
         self._pools = Pools(self._planner, self._directory.row, self._serving_changed, clock)
@@ -76,7 +80,7 @@ class Core:
         self._drift = Drift(self._cache, timers, self._queue.add, clock)
         self._reconcilers: Mapping[ResourceKind, Reconciler] = {
             ResourceKind.TIMER_GROUP: GroupReconciler(
-                stores, api, self._cache, self._directory, self._pools, self._purger, clock, metrics
+                stores, api, self._cache, self._directory, self._pools, self._purger, clock, metrics, leading
             ),
             ResourceKind.TIMER: timers,
         }
@@ -131,13 +135,19 @@ class Core:
         await self._reconcilers[key.kind].absent(key)
 
     def _suspects(self) -> Iterator[ResourceKey]:
-        """TimerGroups of active groups that the watch has not told of."""
+        """TimerGroups of active groups that the watch has not told of; once in a while the others, too.
+
+        A watch that is begun anew tells of what is there, not of what went while it was broken off.
+        """
+        doubts = self._clock.monotonic() - self._doubted_at >= DOUBT_EVERY
+        if doubts:
+            self._doubted_at = self._clock.monotonic()
         for _, _, group in self._directory.rows():
             declared = self._directory.declared_by(group.owner)
             if declared is None or group.state is not GroupState.ACTIVE:
                 continue
             key = ResourceKey(ResourceKind.TIMER_GROUP, *declared)
-            if self._cache.get(key) is None:
+            if doubts or self._cache.get(key) is None:
                 yield key
 
     def _planner(self, pool: Pool, publish: Callable[[PoolState], None]) -> Planner:

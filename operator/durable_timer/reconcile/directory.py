@@ -42,7 +42,7 @@ class _Book:
         self.since: int | None = None
         self.read_all_at = float("-inf")
         self.answered_at = now
-        self.prepared = False
+        self.preparing: asyncio.Task[None] | None = None
         self.problem: str | None = None
         self.away: str | None = None
 
@@ -122,15 +122,21 @@ class Directory:
 
     async def run(self) -> None:
         """Reads until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for name in self._stores:
-                group.create_task(self._follow(name), name=f"groups of store {name}")
+        try:
+            async with asyncio.TaskGroup() as group:
+                for name in self._stores:
+                    group.create_task(self._follow(name), name=f"groups of store {name}")
+        finally:
+            for book in self._books.values():
+                if book.preparing is not None:
+                    book.preparing.cancel()
 
     async def _follow(self, store_name: str) -> None:
         book = self._books[store_name]
         while True:
             try:
                 async with asyncio.timeout(CALL_TIMEOUT):
+                    await self._prepared(self._stores[store_name], book)
                     await self._read(store_name, book)
             except (StoreError, TimeoutError) as error:
                 self._failed(store_name, book, masked(str(error)) or "no answer in time")
@@ -138,11 +144,18 @@ class Directory:
                 self._answered(store_name, book)
             await asyncio.sleep(READ_EVERY)
 
+    async def _prepared(self, store: Store, book: _Book) -> None:
+        """Waits for the schema; a migration goes on beyond this wait, whose end would else undo it each time."""
+        if book.preparing is None:
+            book.preparing = asyncio.create_task(store.migrate(), name="migration")
+        try:
+            await asyncio.shield(book.preparing)
+        except StoreError:
+            book.preparing = None
+            raise
+
     async def _read(self, store_name: str, book: _Book) -> None:
         store = self._stores[store_name]
-        if not book.prepared:
-            await store.migrate()
-            book.prepared = True
         now = self._clock.monotonic()
         whole = now - book.read_all_at >= READ_ALL_EVERY
         changed, newest = await store.groups(None if whole else book.since)

@@ -26,7 +26,7 @@ PASS_EVERY: Final = 60.0
 """Seconds from the beginning of a pass over all Timers to that of the next."""
 
 PAGE_PAUSE: Final = 0.5
-"""Seconds between two pages, so that ten thousand Timers are a trickle and no wave."""
+"""Seconds after a full page, and less after a shorter one, so that ten thousand Timers are a trickle and no wave."""
 
 _TURN: Final = 50
 """Timers that are compared in one turn of the loop."""
@@ -71,10 +71,12 @@ class Drift:
         """Makes one pass; how many Timers are to be reconciled. A group whose store is away is left to the next one."""
         found = 0
         for group, resources in self._by_group():
+            if self._timers.store_away(group) is not None:
+                continue
             try:
                 for page in _pages(resources):
                     found += await self._compare_page(group, page)
-                    await asyncio.sleep(self._pause)
+                    await asyncio.sleep(self._pause * len(page) / PAGE)
             except StoreError as error:
                 log.info("cannot compare the timers of a group now", group=group.group.group_id, error=str(error))
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
@@ -21,6 +22,7 @@ from durable_timer.reconcile.directory import Directory
 from durable_timer.reconcile.group_publishing import GroupPublisher
 from durable_timer.reconcile.purging import Purger
 from durable_timer.reconcile.registering import declared_id
+from durable_timer.reconcile.writing import GroupWriter
 
 LOOK_AGAIN: Final = timedelta(seconds=5)
 """After how long a purge is looked at again, at the latest."""
@@ -42,8 +44,9 @@ class GroupDeletion:
         purger: Purger,
         publisher: GroupPublisher,
         clock: Clock,
+        leading: Callable[[], bool],
     ) -> None:
-        self._stores = stores
+        self._writers = {name: GroupWriter(store, leading) for name, store in stores.items()}
         self._api = api
         self._directory = directory
         self._purger = purger
@@ -51,8 +54,8 @@ class GroupDeletion:
         self._clock = clock
 
     async def keep(self, store_name: str, group: Group) -> None:
-        """Marks a group as deleted; its timers stay, unfired. Raises: StoreError."""
-        row = await self._stores[store_name].set_group_state(group.group_id, group.owner, GroupState.DELETED)
+        """Marks a group as deleted; its timers stay, unfired. Raises: StoreError, NotLeading."""
+        row = await self._writers[store_name].mark(group.group_id, group.owner, GroupState.DELETED)
         self._directory.put(store_name, row)
         log.info("deleted, its timers are kept", group=group.group_id, owner=group.owner)
 
@@ -79,7 +82,7 @@ class GroupDeletion:
         if resource.spec.get("deletionPolicy") != DeletionPolicy.DELETE:
             return None
         store_name = resource.spec.get("store", STORE_DEFAULT)
-        if not isinstance(store_name, str) or store_name not in self._stores:
+        if not isinstance(store_name, str) or store_name not in self._writers:
             return f"no store {store_name!r} here"
         if not self._directory.read_once(store_name):
             return self._directory.away(store_name) or f"store {store_name!r} was not read yet"
@@ -99,6 +102,6 @@ class GroupDeletion:
             return False
         if row.state is GroupState.DELETED and row.emptied_at is not None:
             return True
-        row = await self._stores[store_name].set_group_state(group_id, owner, GroupState.PURGING)
+        row = await self._writers[store_name].mark(group_id, owner, GroupState.PURGING)
         self._directory.put(store_name, row)
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -31,6 +32,7 @@ from durable_timer.reconcile.group_publishing import GroupPublisher, condition_o
 from durable_timer.reconcile.pools import Pools, Served
 from durable_timer.reconcile.purging import Purger
 from durable_timer.reconcile.registering import Registered, declared_id, declared_spec, register
+from durable_timer.reconcile.writing import GroupWriter
 from durable_timer.stores.base import Store
 
 COUNT_EVERY: Final = 60.0
@@ -66,6 +68,7 @@ class GroupReconciler:
         purger: Purger,
         clock: Clock,
         metrics: OperatorMetrics,
+        leading: Callable[[], bool],
     ) -> None:
         self._stores = stores
         self._api = api
@@ -73,8 +76,9 @@ class GroupReconciler:
         self._directory = directory
         self._pools = pools
         self._clock = clock
+        self._leading = leading
         self._publisher = GroupPublisher(api, cache, clock, metrics)
-        self._deletion = GroupDeletion(stores, api, directory, purger, self._publisher, clock)
+        self._deletion = GroupDeletion(stores, api, directory, purger, self._publisher, clock, leading)
         self._memories: dict[ResourceKey, _Memory] = {}
 
     async def reconcile(self, resource: Resource) -> timedelta | None:
@@ -118,7 +122,9 @@ class GroupReconciler:
         before = self._directory.row(spec.store, declared_id(resource))
         if before is not None and before.owner != owner:
             before = None
-        registered = await register(store, resource, spec, owner, before)
+        if before is not None and before.pool != spec.executor_pool:
+            self._pools.plan(Pool(spec.store, before.pool))  # whoever died there has to be told so before it is left
+        registered = await register(GroupWriter(store, self._leading), resource, spec, owner, before)
         if registered.row is not None:
             self._directory.put(spec.store, registered.row)
         await self._end_others(owner, (spec.store, declared_id(resource)))

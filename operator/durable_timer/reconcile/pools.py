@@ -86,8 +86,12 @@ class Pools:
 
     def group_changed(self, store_name: str, group: Group) -> None:
         """Plans the pool of a group from now on."""
-        pool = Pool(store_name, group.pool)
-        if pool not in self._wanted and group.state is GroupState.ACTIVE:
+        if group.state is GroupState.ACTIVE:
+            self.plan(Pool(store_name, group.pool))
+
+    def plan(self, pool: Pool) -> None:
+        """Plans a pool from now on, and declares its silent members dead."""
+        if pool not in self._wanted:
             self._wanted.add(pool)
             self._new.set()
 

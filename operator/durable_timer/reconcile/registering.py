@@ -15,7 +15,7 @@ from durable_timer.models.resource import ADOPT_FROM, Resource
 from durable_timer.models.status import GroupReason
 from durable_timer.planning.group_status import Blocked
 from durable_timer.planning.registration import EMPTY_FOR
-from durable_timer.stores.base import Store
+from durable_timer.reconcile.writing import GroupWriter
 
 _PROBLEMS_SHOWN: Final = 5
 
@@ -49,10 +49,12 @@ class Registered:
     adopted_from: str | None = None
 
 
-async def register(store: Store, resource: Resource, spec: TimerGroupSpec, owner: str, row: Group | None) -> Registered:
+async def register(
+    writer: GroupWriter, resource: Resource, spec: TimerGroupSpec, owner: str, row: Group | None
+) -> Registered:
     """Registers a group as its resource declares it; `row` is what is known of it already.
 
-    Nothing is asked of the store when the row says so already. Raises: StoreError.
+    Nothing is asked of the store when the row says so already. Raises: StoreError, NotLeading.
     """
     asked = GroupRegistration(
         group_id=declared_id(resource),
@@ -64,21 +66,21 @@ async def register(store: Store, resource: Resource, spec: TimerGroupSpec, owner
     )
     if row is not None and _says(row, asked):
         return Registered(row)
-    if row is not None and row.owner == owner and row.pool != asked.pool and (left := await _leaves_pool(store, row)):
+    if row is not None and row.owner == owner and row.pool != asked.pool and (left := await _leaves_pool(writer, row)):
         return left
     try:
-        return Registered(await store.register_group(asked))
+        return Registered(await writer.register(asked))
     except GroupIdConflict as conflict:
-        return await _conflict(store, resource, asked, conflict)
+        return await _conflict(writer, resource, asked, conflict)
     except GroupPurging:
         message = f"the timers of an earlier group {asked.group_id!r} are being deleted; it is registered after that"
         return Registered(row, Blocked(GroupReason.PURGING, message))
     except ShardsMismatch as mismatch:
-        return Registered(row, _mismatch(mismatch, row, await store.now()))
+        return Registered(row, _mismatch(mismatch, row, await writer.store.now()))
 
 
 async def _conflict(
-    store: Store, resource: Resource, asked: GroupRegistration, conflict: GroupIdConflict
+    writer: GroupWriter, resource: Resource, asked: GroupRegistration, conflict: GroupIdConflict
 ) -> Registered:
     if resource.annotations.get(ADOPT_FROM) != conflict.owner:
         message = (
@@ -86,8 +88,8 @@ async def _conflict(
             f"the annotation {ADOPT_FROM}: {conflict.owner}"
         )
         return Registered(None, Blocked(GroupReason.GROUP_ID_CONFLICT, message, stalled=True))
-    row = await store.transfer_group(asked.group_id, asked.owner, conflict.owner)
-    again = await register(store, resource, asked.spec, asked.owner, row)
+    row = await writer.transfer(asked.group_id, asked.owner, conflict.owner)
+    again = await register(writer, resource, asked.spec, asked.owner, row)
     return Registered(again.row, again.blocked, conflict.owner)
 
 
@@ -100,12 +102,16 @@ def _mismatch(mismatch: ShardsMismatch, row: Group | None, now: datetime) -> Blo
     return Blocked(GroupReason.SHARDS_MISMATCH, message, stalled=True)
 
 
-async def _leaves_pool(store: Store, row: Group) -> Registered | None:
-    """Lets the executors of the former pool go first: moved at once, they would not see shards that they own."""
+async def _leaves_pool(writer: GroupWriter, row: Group) -> Registered | None:
+    """Lets the executors of the former pool go first: moved at once, they would not see shards that they own.
+
+    What is dead gives nothing back, and holds nothing up: of a deleted group nobody takes over what it owned.
+    """
     if row.state is GroupState.ACTIVE:
-        row = await store.set_group_state(row.group_id, row.owner, GroupState.DELETED)
-    shards, _ = await store.shards(row.pool)
-    if not any(shard.group_id == row.group_id and shard.owner is not None for shard in shards):
+        row = await writer.mark(row.group_id, row.owner, GroupState.DELETED)
+    shards, _ = await writer.store.shards(row.pool)
+    living = {member.incarnation for member in await writer.store.members(row.pool) if not member.dead}
+    if not any(shard.group_id == row.group_id and shard.owner in living for shard in shards):
         return None
     message = f"executors of pool {row.pool!r} still give back the shards of an earlier group {row.group_id!r}"
     return Registered(row, Blocked(GroupReason.PROGRESSING, message))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final, assert_never
 
 from durable_timer.clock import Clock
-from durable_timer.errors import KubeGone, StoreUnavailable
+from durable_timer.errors import KubeGone, StoreError, StoreUnavailable
 from durable_timer.models.manifest import DeletionPolicy
 from durable_timer.models.resource import FINALIZER, Resource
 from durable_timer.models.results import Target
@@ -41,7 +41,7 @@ class TimerDeletion:
         False when it had to be let go without its row, because the store has been away for ten minutes.
 
         Raises:
-            StoreUnavailable: The store is away, for a shorter time yet.
+            StoreError: The store is away, for a shorter time yet.
             KubeError: Something that passes.
         """
         if FINALIZER not in resource.finalizers:
@@ -53,14 +53,16 @@ class TimerDeletion:
         return done
 
     async def let_row_go(self, resource: Resource) -> None:
-        """Deletes the row that this very object declared, or releases it, by its policy. Raises: StoreUnavailable."""
+        """Deletes the row that this very object declared, or releases it, by its policy. Raises: StoreError."""
         for store_name, group_id in self._places(resource):
+            if (away := self._directory.away(store_name)) is not None:
+                raise StoreUnavailable(away)
             await self._let_go(resource, store_name, group_id)
 
     async def _row_is_gone(self, resource: Resource) -> bool:
         try:
             await self.let_row_go(resource)
-        except StoreUnavailable as error:
+        except StoreError as error:
             since = self._waiting_since.setdefault(resource.uid, self._clock.monotonic())
             if self._clock.monotonic() - since < GIVE_UP_AFTER:
                 raise

@@ -130,6 +130,10 @@ class TimerReconciler:
         name = group_name(resource.spec)
         return None if name is None else self._directory.find(resource.namespace, name)
 
+    def store_away(self, group: RegisteredGroup) -> str | None:
+        """Why nothing is asked of the group's store: who waits for one that is away holds up the Timers of another."""
+        return self._directory.away(group.store_name)
+
     async def now(self, group: RegisteredGroup) -> datetime:
         """The now of the group's store. Raises: StoreError."""
         return await self._clocks[group.store_name].now()
@@ -154,6 +158,8 @@ class TimerReconciler:
         if group is None:
             situation = self._situation(resource, None, None, self._clock.now())
             return resource, situation, GROUP_NOT_FOUND
+        if (away := self.store_away(group)) is not None:
+            raise StoreUnavailable(away)
         rows = self._rows.of(group.store_name, group.group.group_id)
         row = await rows.get(timer_id_of(resource.namespace, resource.name))
         for _ in range(_STEPS_MAX):

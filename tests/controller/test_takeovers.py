@@ -1,0 +1,182 @@
+"""What is left behind by somebody who is gone: a pool without executors, a leader that stood still, an object's namesake."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from durable_timer.clock import SystemClock
+from durable_timer.errors import StoreUnavailable
+from durable_timer.models.group import GroupState
+from durable_timer.reconcile.cache import ResourceCache
+from durable_timer.reconcile.core import DOUBT_EVERY
+from durable_timer.reconcile.directory import Directory
+from tests.controller.world import World, key_of, owner_of
+from tests.support.waiting import eventually
+
+DELETE = {"deletionPolicy": "Delete"}
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World()
+    yield made
+    made.loop.dispose()
+    assert not made.loop.errors
+
+
+def ready(world: World, **spec: Any) -> None:
+    world.executor("a")
+    world.api.apply("orders", {"shards": 4} | spec)
+    world.wait(lambda: world.reason("orders") == "Ready")
+
+
+def mark(world: World, state: GroupState) -> None:
+    task = world.loop.create_task(world.store.set_group_state("orders", owner_of("orders"), state))
+    world.wait(task.done)
+
+
+def test_a_pool_whose_executors_died_holds_no_group_back(world: World) -> None:
+    ready(world)
+    world.executors["a"].crash()
+    world.api.delete("orders")
+    world.api.apply("orders", {"shards": 4, "executorPool": "slow"})
+    world.wait(lambda: world.group("orders").pool == "slow")
+    assert world.group("orders").state is GroupState.ACTIVE
+
+
+def test_nor_does_one_that_nobody_planned_any_more(world: World) -> None:
+    """The group was deleted, its executors died at once, and the operator that comes after knows neither."""
+    ready(world)
+    world.loop.crash(world.process)
+    world.executors["a"].crash()
+    mark(world, GroupState.DELETED)
+    assert set(world.owners().values()) == {"a"}
+    world.api.heard = lambda resource, gone: None
+    world.api.delete("orders")
+    world.api.apply("orders", {"shards": 4, "executorPool": "slow"})
+    world.start_another()
+    world.wait(lambda: world.group("orders").pool == "slow")
+
+
+@pytest.mark.parametrize("change", [{"paused": True}, {"executorPool": "slow"}, {"groupId": "others"}])
+def test_who_does_not_lead_registers_nothing(world: World, change: dict[str, Any]) -> None:
+    ready(world)
+    before = dict(world.database.groups)
+    world.leading = False
+    world.api.delete("orders")
+    world.api.apply("orders", {"shards": 4} | change)
+    world.pass_time(60)
+    assert world.database.groups == before
+    world.leading = True
+    world.wait(lambda: world.database.groups != before, 60)
+
+
+@pytest.mark.parametrize("policy", ["Delete", "Retain"])
+def test_who_does_not_lead_ends_no_group(world: World, policy: str) -> None:
+    ready(world, deletionPolicy=policy)
+    world.leading = False
+    world.api.delete("orders")
+    world.pass_time(60)
+    assert world.group("orders").state is GroupState.ACTIVE
+    world.leading = True
+    world.wait(lambda: world.group("orders").state is not GroupState.ACTIVE, 60)
+
+
+def test_who_does_not_lead_raises_no_term(world: World) -> None:
+    world.leading = False
+    ready_pools = dict(world.database.terms)
+    world.executor("a")
+    world.api.apply("orders", {"shards": 4})
+    world.pass_time(30)
+    assert world.database.terms == ready_pools
+
+
+def test_a_group_whose_deletion_was_never_told_is_missed(world: World) -> None:
+    """A watch that is broken off and begun anew lists what is there."""
+    ready(world)
+    world.api.heard = lambda resource, gone: None
+    world.api.delete("orders")
+    world.wait(lambda: world.group("orders").state is GroupState.DELETED, DOUBT_EVERY + 120)
+
+
+def test_a_namesake_is_not_hidden_by_what_is_still_heard_of_the_former() -> None:
+    world = World()
+    world.api.heard = lambda resource, gone: None
+    world.api.apply("orders", {"shards": 4})
+    former = world.api.objects[key_of("orders")]
+    world.api.delete("orders")
+    world.api.apply("orders", {"shards": 4})
+    present = world.api.objects[key_of("orders")]
+    cache = ResourceCache()
+    assert cache.put(present)
+    assert not cache.put(former)
+    assert not cache.drop(former.key, former.uid)
+    assert cache.get(former.key) == present
+    world.loop.dispose()
+
+
+def test_versions_that_are_no_numbers_do_not_hide_a_namesake() -> None:
+    world = World()
+    world.api.heard = lambda resource, gone: None
+    world.api.apply("orders", {"shards": 4})
+    former = replace(world.api.objects[key_of("orders")], resource_version="a")
+    cache = ResourceCache()
+    cache.put(former)
+    assert cache.put(replace(former, uid="another"))
+    world.loop.dispose()
+
+
+async def test_a_migration_that_takes_longer_than_a_call_is_made_once_and_ends() -> None:
+    begun, done = [], asyncio.Event()
+
+    class Slow:
+        """A store with a long migration; nothing else is asked of it before its end."""
+
+        async def migrate(self) -> None:
+            begun.append(1)
+            await done.wait()
+
+        async def groups(self, since: int | None) -> tuple[list[Any], int]:
+            assert done.is_set()
+            return [], 0
+
+    directory = Directory({"default": Slow()}, "default", SystemClock(), lambda *_: None, lambda _: None)  # type: ignore[dict-item]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("durable_timer.reconcile.directory.CALL_TIMEOUT", 0.01)
+        patch.setattr("durable_timer.reconcile.directory.READ_EVERY", 0.01)
+        patch.setattr("durable_timer.reconcile.directory.AWAY_AFTER", 0.03)
+        running = asyncio.create_task(directory.run())
+        await eventually(lambda: directory.away("default") is not None)
+        assert begun == [1]
+        done.set()
+        await eventually(lambda: directory.read_once("default"))
+        running.cancel()
+        await asyncio.wait([running])
+    assert begun == [1]
+
+
+async def test_a_migration_that_failed_is_tried_again() -> None:
+    tries: list[int] = []
+
+    class Failing:
+        """A store that is away at first."""
+
+        async def migrate(self) -> None:
+            tries.append(1)
+            if len(tries) < 3:
+                raise StoreUnavailable("away")
+
+        async def groups(self, since: int | None) -> tuple[list[Any], int]:
+            return [], 0
+
+    directory = Directory({"default": Failing()}, "default", SystemClock(), lambda *_: None, lambda _: None)  # type: ignore[dict-item]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("durable_timer.reconcile.directory.READ_EVERY", 0.01)
+        running = asyncio.create_task(directory.run())
+        await eventually(lambda: directory.read_once("default"))
+        running.cancel()
+        await asyncio.wait([running])
+    assert len(tries) == 3
