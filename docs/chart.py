@@ -1,7 +1,7 @@
 """Writes what is made from the chart and for it: `make manifests`. Tests fail when one of them is stale.
 
 `values.yaml` is the one source of words: the comment above a value describes it in `values.schema.json` (whose types and
-bounds are written by hand) and in the chart's README. The chart's CRDs are those of `crds/`; `manifests/` is what
+bounds are written by hand) and in the chart's README. The names of `settings` are those of the programs. The chart's CRDs are those of `crds/`; `manifests/` is what
 `helm template` renders.
 """
 
@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from pydantic import BaseModel
+
+from durable_timer.config import Settings
 
 ROOT: Final = Path(__file__).parents[1]
 CHART: Final = ROOT / "charts" / "durable-timer"
@@ -68,11 +71,25 @@ def descriptions(text: str) -> dict[str, str]:
 
 
 def schema_text() -> str:
-    """`values.schema.json` with each described value's words."""
+    """`values.schema.json` with each described value's words, and the names of all settings."""
     schema: Json = json.loads((CHART / "values.schema.json").read_text())
+    schema["$defs"]["settings"] = _names(Settings)
     for path, words in descriptions((CHART / "values.yaml").read_text()).items():
         property_of(schema, path)["description"] = words
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def _names(settings: type[BaseModel]) -> Json:
+    """A schema that knows which settings there are; what they may be, the programs say when they start."""
+    parts = {name: field.annotation for name, field in settings.model_fields.items()}
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            name: _names(part) if isinstance(part, type) and issubclass(part, BaseModel) else {}
+            for name, part in parts.items()
+        },
+    }
 
 
 def property_of(schema: Json, path: str) -> Json:

@@ -55,6 +55,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         {"executor": {"secretNamespaces": [{"namespace": "a"}, {"namespace": "a", "names": ["x"]}]}},
         "executor.secretNamespaces: a is there twice",
     ),
+    ({"settings": {"engin": {"slots": 5}}}, "'engin' not allowed"),
+    ({"bridge": {"settings": {"http": {"timeout": "5s"}}}}, "'timeout' not allowed"),
+    ({"executorPools": {"x": {"settings": {"engine": {"slotz": 5}}}}}, "/executorPools/x/settings/engine"),
     ({"settings": {"store": "sqlite:///x"}}, "settings.store is decided by other values"),
     ({"executorPools": {"x": {"settings": {"pool": "y"}}}}, "settings.pool is decided by other values"),
 ]
@@ -91,7 +94,7 @@ def paths(values: dict[str, Any], schema: dict[str, Any], before: str = "") -> l
         path = f"{before}{name}"
         found.append(path)
         part = property_of(schema, path)
-        free = part.get("$ref", "") in {"#/$defs/resources", "#/$defs/strings"}
+        free = part.get("$ref", "") in {"#/$defs/resources", "#/$defs/settings", "#/$defs/strings"}
         if isinstance(value, dict) and value and not free:
             found += paths(value, schema, f"{path}.")
     return found
