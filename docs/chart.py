@@ -1,8 +1,8 @@
 """Writes what is made from the chart and for it: `make manifests`. Tests fail when one of them is stale.
 
 `values.yaml` is the one source of words: the comment above a value describes it in `values.schema.json` (whose types and
-bounds are written by hand) and in the chart's README. The names of `settings` are those of the programs. The chart's CRDs are those of `crds/`; `manifests/` is what
-`helm template` renders.
+bounds are written by hand) and in the chart's README. The names of `settings` are those of the programs. The chart's CRDs
+are those of `crds/`; `manifests/` is what `helm template` renders.
 """
 
 from __future__ import annotations
