@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,11 +35,11 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The ledger as JSON has it, and how many requests had to be repeated."""
+    """The ledger as JSON has it, and how many requests had to be repeated, by why."""
 
     entries: list[Any]
     wrong: list[str]
-    tried_again: int
+    unanswered: Mapping[str, int]
 
 
 class Served:
@@ -65,7 +66,7 @@ class Served:
         self._load.stop()
         await self._running
         ledger = self._ledger
-        report = Report(entries=[*ledger.entries.values()], wrong=ledger.wrong, tried_again=self._load.tries_again)
+        report = Report(entries=[*ledger.entries.values()], wrong=ledger.wrong, unanswered=self._load.unanswered)
         return web.Response(body=orjson.dumps(report), content_type="application/json")
 
     async def end(self, _: web.Request) -> web.Response:

@@ -46,7 +46,7 @@ class RemoteClient:
     def stop(self) -> Account:
         report = Report(**orjson.loads(self._post("stop")))
         entries = {one["id"]: _entry(one) for one in report.entries}
-        return Account(Ledger(entries, report.wrong), report.tried_again)
+        return Account(Ledger(entries, report.wrong), report.unanswered)
 
     def end(self) -> None:
         self._post("end")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,10 +14,10 @@ from faults.loop import Loop
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What a client was promised, and how many of its requests had to be repeated."""
+    """What a client was promised, and how many of its requests had to be repeated, by what came instead of an answer."""
 
     ledger: Ledger
-    tried_again: int
+    unanswered: Mapping[str, int]
 
 
 class Client(Protocol):
@@ -56,7 +57,7 @@ class LocalClient:
     def stop(self) -> Account:
         self._loop.call(self._load.stop)
         self._running.result()
-        return Account(self._ledger, self._load.tries_again)
+        return Account(self._ledger, self._load.unanswered)
 
     def end(self) -> None:
         self._loop.do(self._load.end())

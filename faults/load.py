@@ -102,9 +102,9 @@ class Load:
         await self._session.close()
 
     @property
-    def tries_again(self) -> int:
+    def unanswered(self) -> Mapping[str, int]:
         """Requests that had to be repeated so far."""
-        return self._rest.tries_again
+        return self._rest.unanswered
 
     def _ask_for(self, group: asyncio.TaskGroup, kind: Kind, count: int) -> int:
         """Begins to ask for so many timers of a kind; how many were begun, or dropped because too much is open."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -40,7 +41,8 @@ class Rest:
         self._bases = [f"{bridge}/api/v1/groups/{group}/timers" for bridge in bridges]
         self._session = session
         self._sent = 0
-        self.tries_again = 0
+        self.unanswered: Counter[str] = Counter()
+        """Why requests had to be repeated: statuses and errors."""
 
     async def ask(
         self, method: str, path: str, body: object = None, query: Mapping[str, str] | None = None
@@ -51,26 +53,29 @@ class Rest:
         doubtful = False
         while asyncio.get_running_loop().time() < deadline:
             found = await self._try(method, path, data, query)
-            if found is not None and found[0] < SERVER_ERRORS and found[0] != TOO_MANY:
+            if not isinstance(found, str):
                 return Answer(*found, doubtful)
+            self.unanswered[found] += 1
             doubtful = True
-            self.tries_again += 1
             await asyncio.sleep(PAUSE)
         return None
 
     async def _try(
         self, method: str, path: str, data: bytes | None, query: Mapping[str, str] | None
-    ) -> tuple[int, Any] | None:
+    ) -> tuple[int, Any] | str:
+        """What a bridge answered, or why that is to be asked again."""
         self._sent += 1
         url = self._bases[self._sent % len(self._bases)] + path
         headers = {} if data is None else {"content-type": "application/json"}
         try:
             async with self._session.request(method, url, data=data, params=query, headers=headers) as answer:
                 content = await answer.read()
-        except (aiohttp.ClientError, TimeoutError):
-            return None
+        except (aiohttp.ClientError, TimeoutError) as error:
+            return type(error).__name__
         if BY_A_BRIDGE not in answer.headers:
-            return None
+            return "not by a bridge"
+        if answer.status >= SERVER_ERRORS or answer.status == TOO_MANY:
+            return str(answer.status)
         return answer.status, orjson.loads(content) if content else None
 
 

@@ -80,12 +80,13 @@ def play(
     until = time.time()
     account = client.stop()
     ledger = account.ledger
-    if fault.all_answered and account.tried_again:
-        ledger.wrong.append(f"{account.tried_again} requests were not answered at first")
+    repeated = sum(account.unanswered.values())
+    if fault.all_answered and repeated:
+        ledger.wrong.append(f"{repeated} requests were not answered at first: {dict(account.unanswered)}")
     stage.receiver.end()
     callbacks = _all(stage.receiver, ledger, until)
     client.end()
-    return Played(fault, ledger, callbacks, judge(ledger, callbacks, fault, until), account.tried_again)
+    return Played(fault, ledger, callbacks, judge(ledger, callbacks, fault, until), repeated)
 
 
 def _until_minute(pace: Pace, lasts: float) -> float:

@@ -83,7 +83,7 @@ def test_the_clients_process_gives_the_ledger_that_a_client_in_this_process_woul
         finally:
             process.terminate()
     assert account.ledger.wrong == []
-    assert account.tried_again == 0
+    assert account.unanswered == {}
     entries = account.ledger.entries.values()
     assert {entry.kind for entry in entries} == set(Kind) - {Kind.SLOW}
     assert all(entry.acknowledged is not None for entry in entries)
