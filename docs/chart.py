@@ -97,6 +97,8 @@ def property_of(schema: Json, path: str) -> Json:
     part = schema
     for step in path.split("."):
         part = _property(_parts(schema, part), step)
+        while (reference := part.get("$ref", "")).startswith("#/$defs/executor/"):  # what `executor` and a pool share
+            part = _at(schema, reference.removeprefix("#/").replace("/", "."))
     return part
 
 
@@ -133,8 +135,8 @@ def readme() -> str:
     return head + mark + "\n\n" + "\n".join(rows) + "\n"
 
 
-def _at(values: Json, path: str) -> object:
-    found: Any = values
+def _at(values: Json, path: str) -> Any:
+    found = values
     for step in path.split("."):
         found = found[step]
     return found

@@ -12,7 +12,7 @@ from tests.support.helm import Helm, HelmRefused
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"bogus": 1}, "'bogus' not allowed"),
     ({"bridge": {"bogus": 1}}, "'bogus' not allowed"),
-    ({"executorPools": {"x": {"bogus": 1}}}, "/executorPools/x/bogus"),
+    ({"executorPools": {"x": {"bogus": 1}}}, "at '/executorPools/x': additional properties 'bogus' not allowed"),
     ({"executorPools": {"x": {"replicas": "many"}}}, "/executorPools/x/replicas"),
     ({"executorPools": {"Not_A_Label": {}}}, "invalid propertyName 'Not_A_Label'"),
     ({"executorPools": {"default": None}}, "minProperties"),
