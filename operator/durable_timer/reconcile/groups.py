@@ -16,7 +16,7 @@ from durable_timer.metrics_operator import OperatorMetrics
 from durable_timer.models.group import Group, GroupState, SigningSpec, TimerGroupSpec
 from durable_timer.models.manifest import DeletionPolicy
 from durable_timer.models.page import Counts
-from durable_timer.models.resource import FINALIZER, Resource, ResourceKey
+from durable_timer.models.resource import ADOPT_FROM, FINALIZER, Resource, ResourceKey
 from durable_timer.models.status import ConditionStatus, ConditionType, GroupReason
 from durable_timer.planning.group_status import (
     Blocked,
@@ -51,6 +51,8 @@ class _Memory:
     counts: Counts | None = None
     counted_at: float = float("-inf")
     paused_at: float | None = None
+    adopted: str | None = None
+    """From whom the annotation that is on it had its group taken over."""
     signing: SigningSpec | None = None
     secrets_told: bool = True
 
@@ -124,11 +126,15 @@ class GroupReconciler:
             before = None
         if before is not None and before.pool != spec.executor_pool:
             self._pools.plan(Pool(spec.store, before.pool))  # whoever died there has to be told so before it is left
-        registered = await register(GroupWriter(store, self._leading), resource, spec, owner, before)
+        memory = self._memory(resource)
+        if ADOPT_FROM not in resource.annotations:
+            memory.adopted = None
+        registered = await register(GroupWriter(store, self._leading), resource, spec, owner, before, memory.adopted)
         if registered.row is not None:
             self._directory.put(spec.store, registered.row)
         await self._end_others(owner, (spec.store, declared_id(resource)))
         if registered.adopted_from is not None:
+            memory.adopted = registered.adopted_from
             await self._api.event(
                 resource, "Normal", "Adopted", f"taken over from {registered.adopted_from!r}, as the annotation asks"
             )

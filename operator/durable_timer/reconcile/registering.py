@@ -50,9 +50,17 @@ class Registered:
 
 
 async def register(
-    writer: GroupWriter, resource: Resource, spec: TimerGroupSpec, owner: str, row: Group | None
+    writer: GroupWriter,
+    resource: Resource,
+    spec: TimerGroupSpec,
+    owner: str,
+    row: Group | None,
+    adopted: str | None = None,
 ) -> Registered:
     """Registers a group as its resource declares it; `row` is what is known of it already.
+
+    `adopted`: from whom the annotation has had it taken over before. Each of its values acts once: two resources that
+    name each other would else take the group from each other without end.
 
     Nothing is asked of the store when the row says so already. Raises: StoreError, NotLeading.
     """
@@ -71,7 +79,7 @@ async def register(
     try:
         return Registered(await writer.register(asked))
     except GroupIdConflict as conflict:
-        return await _conflict(writer, resource, asked, conflict)
+        return await _conflict(writer, resource, asked, conflict, adopted)
     except GroupPurging:
         message = f"the timers of an earlier group {asked.group_id!r} are being deleted; it is registered after that"
         return Registered(row, Blocked(GroupReason.PURGING, message))
@@ -80,8 +88,14 @@ async def register(
 
 
 async def _conflict(
-    writer: GroupWriter, resource: Resource, asked: GroupRegistration, conflict: GroupIdConflict
+    writer: GroupWriter, resource: Resource, asked: GroupRegistration, conflict: GroupIdConflict, adopted: str | None
 ) -> Registered:
+    if adopted == conflict.owner == resource.annotations.get(ADOPT_FROM):
+        message = (
+            f"group {asked.group_id!r} belongs to {conflict.owner!r}, who took it back after the annotation {ADOPT_FROM} "
+            "had acted; take that annotation off both, then set it on the one that is to have the group"
+        )
+        return Registered(None, Blocked(GroupReason.GROUP_ID_CONFLICT, message, stalled=True))
     if resource.annotations.get(ADOPT_FROM) != conflict.owner:
         message = (
             f"group {asked.group_id!r} belongs to {conflict.owner!r}; choose another spec.groupId, or take it over with "
@@ -89,7 +103,7 @@ async def _conflict(
         )
         return Registered(None, Blocked(GroupReason.GROUP_ID_CONFLICT, message, stalled=True))
     row = await writer.transfer(asked.group_id, asked.owner, conflict.owner)
-    again = await register(writer, resource, asked.spec, asked.owner, row)
+    again = await register(writer, resource, asked.spec, asked.owner, row, conflict.owner)
     return Registered(again.row, again.blocked, conflict.owner)
 
 
