@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -46,9 +47,18 @@ class Cluster:
         return str(own) if own.exists() else "helm"
 
     @property
-    def api_server(self) -> int:
-        """The API server's process id."""
-        return int((self.kubeconfig.parent / "pids" / "apiserver").read_text())
+    def runs(self) -> bool:
+        """Whether its API server's process is there."""
+        try:
+            os.kill(int(self._api_server.read_text()), 0)
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def kill_api_server(self) -> None:
+        """kill -9; `up` starts another."""
+        os.kill(int(self._api_server.read_text()), signal.SIGKILL)
+        self._api_server.unlink()
 
     def up(self) -> None:
         """Starts what of it does not run, and returns when it is ready."""
@@ -66,6 +76,11 @@ class Cluster:
                 _tool_context(Path(folder))
                 _build(tools, Path(folder), BASE_IMAGE=BASE, PRODUCT_IMAGE=product)
         return Images(product, tools)
+
+    @property
+    def _api_server(self) -> Path:
+        """The file with the API server's process id."""
+        return self.kubeconfig.parent / "pids" / "apiserver"
 
     def _has(self, image: str) -> bool:
         socket = self.kubeconfig.parent / "containerd.sock"
@@ -94,21 +109,13 @@ def cluster() -> Iterator[Cluster]:
     found = Cluster(Path(named.stdout.strip()))
     if given and Path(given) != found.kubeconfig:
         raise NotHere("KUBECONFIG names a cluster whose nodes' processes cannot be killed from here")
-    ran = found.kubeconfig.exists() and _runs(found)
+    ran = found.runs
     found.up()
     try:
         yield found
     finally:
         if not ran:
             _call("down")
-
-
-def _runs(one: Cluster) -> bool:
-    try:
-        os.kill(one.api_server, 0)
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _call(script: str, *words: str | Path) -> None:

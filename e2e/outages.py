@@ -40,7 +40,7 @@ def operator_gone(stage: Stage) -> Fault:
 def api_server_gone(stage: Stage) -> Fault:
     """No API server for a minute, in which an executor is killed; its container comes back and serves without it."""
     pods = stage.executors()
-    os.kill(stage.cluster.api_server, signal.SIGKILL)
+    stage.cluster.kill_api_server()
     try:
         fault = _killed_meanwhile(stage, pods)
     finally:
