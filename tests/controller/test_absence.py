@@ -48,9 +48,13 @@ def test_a_group_applied_again_at_once_was_never_gone(world: World) -> None:
 
 
 def test_what_a_list_leaves_out_is_asked_for_by_name(world: World) -> None:
+    """Neither did the watch of a new operator tell of it."""
     ready(world)
     world.api.hidden.add(key_of("orders"))
-    world.restart()
+    world.loop.crash(world.process)
+    there, world.api.objects = world.api.objects, {}
+    world.start_another()
+    world.api.objects = there
     world.pass_time(120)
     assert world.group("orders").state is GroupState.ACTIVE
 

@@ -86,6 +86,16 @@ def test_who_does_not_lead_ends_no_group(world: World, policy: str) -> None:
     world.wait(lambda: world.group("orders").state is not GroupState.ACTIVE, 60)
 
 
+def test_who_does_not_lead_purges_nothing(world: World) -> None:
+    ready(world, **DELETE)
+    world.leading = False
+    mark(world, GroupState.PURGING)
+    world.pass_time(60)
+    assert world.group("orders").state is GroupState.PURGING
+    world.leading = True
+    world.wait(lambda: world.group("orders").state is GroupState.ACTIVE, 60)
+
+
 def test_who_does_not_lead_raises_no_term(world: World) -> None:
     world.leading = False
     ready_pools = dict(world.database.terms)
@@ -93,6 +103,30 @@ def test_who_does_not_lead_raises_no_term(world: World) -> None:
     world.api.apply("orders", {"shards": 4})
     world.pass_time(30)
     assert world.database.terms == ready_pools
+
+
+def test_who_does_not_lead_declares_nobody_dead_and_assigns_nothing(world: World) -> None:
+    ready(world)
+    world.executors["a"].crash()
+    world.executor("b")
+    world.leading = False
+    before = world.assigned()
+    world.pass_time(30)
+    assert not world.database.members["a"].member.dead
+    assert world.assigned() == before
+    world.leading = True
+    world.wait(lambda: world.settled("b"))
+
+
+def test_who_does_not_lead_assigns_nothing_to_newcomers(world: World) -> None:
+    ready(world)
+    world.leading = False
+    before = world.assigned()
+    world.executor("b")
+    world.pass_time(30)
+    assert world.assigned() == before
+    world.leading = True
+    world.wait(lambda: world.settled("a", "b"))
 
 
 def test_two_that_adopt_from_each_other_come_to_rest(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

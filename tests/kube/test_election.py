@@ -1,12 +1,13 @@
 """Who leads, in virtual time: crashes, freezes, lost answers, clocks that are wrong, a Lease that is deleted."""
 
+import asyncio
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from durable_timer.errors import LeaseLost
+from durable_timer.errors import KubeUnavailable, LeaseLost
 from durable_timer.kube.lease import DURATION, GIVE_UP, RENEW, UNHELD_MARGIN, Election
 from tests.kube.leases import LeaseClient, LeaseServer
 from tests.simulation.loop import Process, VirtualLoop
@@ -275,3 +276,41 @@ def test_the_numbers_have_to_leave_a_leader_time_to_know() -> None:
             WrongClock(VirtualLoop(), random.Random(0)),
             give_up=10,
         )
+
+
+def test_trust_counts_from_the_sending_of_a_renewal_and_not_from_its_answer() -> None:
+    """A frozen process gets its answer late: by then another may have waited for the whole duration."""
+    loop = VirtualLoop()
+    rng = random.Random(1)
+    server = LeaseServer(rng)
+    election = Election(LeaseClient(server), "ns", "lease", "me", WrongClock(loop, rng))
+    server.write({"metadata": {"name": "lease"}, "spec": {"holderIdentity": ""}})
+    process = Process("me")
+
+    async def lead() -> None:
+        await election.acquire()
+        await election.hold()
+
+    task = loop.spawn(process, lead(), "me")
+    assert loop.run_until(election.leading, 5)
+    slow = 0.9 * RENEW
+    sent: list[float] = []
+
+    async def slowly() -> None:
+        """The renewal is there at once; its answer takes its time, and nothing is answered after it."""
+        if server.away:
+            raise KubeUnavailable("lost")
+        sent.append(loop.time())
+        if len(sent) == 2:
+            await asyncio.sleep(slow)
+            server.away = True
+
+    server.travel = slowly  # type: ignore[method-assign]
+    assert loop.run_until(lambda: server.away, 10)
+    answered = loop.time()
+    assert answered - sent[0] >= slow
+    loop.run_until(lambda: not election.leading(), answered + 2 * GIVE_UP)
+    assert loop.time() - sent[0] <= 1.02 * GIVE_UP
+    assert loop.run_until(task.done, answered + 3 * GIVE_UP)
+    assert isinstance(task.exception(), LeaseLost)
+    loop.dispose()

@@ -153,8 +153,7 @@ class Planner:
         if changes:
             await self._assign(term, changes)
             self._shards_at = float("-inf")
-        else:
-            self._token = token
+        self._token = None if changes else token
 
     async def _assign(self, term: int, changes: Sequence[Assignment]) -> None:
         written = 0
