@@ -129,6 +129,17 @@ def test_who_does_not_lead_assigns_nothing_to_newcomers(world: World) -> None:
     world.wait(lambda: world.settled("a", "b"))
 
 
+def test_a_resource_whose_group_is_anothers_goes_at_once_and_ends_nothing(world: World) -> None:
+    """Though it asks for its timers to be deleted: it has none."""
+    ready(world, groupId="shared")
+    world.api.apply("second", {"shards": 4, "groupId": "shared"} | DELETE)
+    world.wait(lambda: world.reason("second") == "GroupIdConflict")
+    world.api.delete("second")
+    world.wait(lambda: key_of("second") not in world.api.objects, 5)
+    world.pass_time(60)
+    assert world.group("shared").state is GroupState.ACTIVE
+
+
 def test_two_that_adopt_from_each_other_come_to_rest(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     ready(world, groupId="shared")
     spec = {"shards": 4, "groupId": "shared"}
