@@ -3,17 +3,19 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from durable_timer.clock import SystemClock
 from durable_timer.errors import StoreUnavailable
-from durable_timer.models.group import GroupState
+from durable_timer.models.group import Group, GroupState, TimerGroupSpec
 from durable_timer.models.resource import ADOPT_FROM
 from durable_timer.reconcile.cache import ResourceCache
 from durable_timer.reconcile.core import DOUBT_EVERY
-from durable_timer.reconcile.directory import Directory
+from durable_timer.reconcile.directory import TURN, Directory
 from tests.controller.world import World, key_of, owner_of
 from tests.support.waiting import eventually
 
@@ -258,3 +260,42 @@ async def test_a_migration_that_failed_is_tried_again() -> None:
         running.cancel()
         await asyncio.wait([running])
     assert len(tries) == 3
+
+
+async def test_many_rows_are_taken_in_in_turns() -> None:
+    """Among ten thousand Timers each row costs a millisecond, and a leader that does not renew for 6 s is none."""
+    spec, now = TimerGroupSpec(), datetime.now(UTC)
+    rows = [
+        Group(f"g{number}", f"file:g{number}", 1, "default", spec, 1, GroupState.ACTIVE, now, None, number)
+        for number in range(5 * TURN)
+    ]
+
+    class Full:
+        """A store of many groups."""
+
+        async def migrate(self) -> None:
+            """There is nothing to do."""
+
+        async def groups(self, since: int | None) -> tuple[list[Group], int]:
+            return rows if since is None else [], len(rows)
+
+    seen: list[int] = []
+    turns: list[int] = []
+
+    async def others() -> None:
+        while len(seen) < len(rows):
+            turns.append(len(seen))
+            await asyncio.sleep(0)
+
+    directory = Directory(
+        {"default": Full()},  # type: ignore[dict-item]
+        "default",
+        SystemClock(),
+        lambda *_: seen.append(1),
+        lambda _: None,
+    )
+    running, beside = asyncio.create_task(directory.run()), asyncio.create_task(others())
+    await asyncio.wait([beside], timeout=10)
+    running.cancel()
+    await asyncio.wait([running])
+    assert max(after - before for before, after in pairwise([*turns, len(rows)])) <= TURN

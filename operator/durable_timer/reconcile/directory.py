@@ -21,6 +21,9 @@ READ_EVERY: Final = 1.0
 READ_ALL_EVERY: Final = 30.0
 """Seconds between two reads of all groups."""
 
+TURN: Final = 50
+"""Rows that are taken in in one turn of the loop: each looks for its Timers among all, and the Lease is renewed beside."""
+
 CALL_TIMEOUT: Final = 6.0
 """Seconds that a store call of the operator is waited for."""
 
@@ -159,11 +162,13 @@ class Directory:
         now = self._clock.monotonic()
         whole = now - book.read_all_at >= READ_ALL_EVERY
         changed, newest = await store.groups(None if whole else book.since)
+        for number, group in enumerate(changed, 1):
+            self.put(store_name, group)
+            if number % TURN == 0:
+                await asyncio.sleep(0)
         if whole:
             book.read_all_at = now
         book.since = newest
-        for group in changed:
-            self.put(store_name, group)
 
     def _failed(self, store_name: str, book: _Book, problem: str) -> None:
         if book.problem is None:
