@@ -29,6 +29,7 @@ def test_the_commands_are_those_that_are_promised() -> None:
     assert set(commands(cli)) == {
         ("standalone",), ("bridge",), ("executor",), ("operator",), ("migrate",),
         ("groups",), ("groups", "apply"), ("groups", "list"), ("groups", "purge"), ("groups", "transfer"),
+        ("groups", "release"),
         ("uninstall",), ("config",), ("config", "show"), ("config", "validate"),
     }  # fmt: skip
 

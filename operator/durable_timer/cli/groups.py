@@ -13,6 +13,7 @@ from durable_timer.config import Settings
 from durable_timer.errors import ConfigError, UnknownGroup
 from durable_timer.groups.purging import purge as purge_timers
 from durable_timer.groups.purging import quiet_after
+from durable_timer.groups.releasing import release as release_timers
 from durable_timer.models.group import Group, GroupState
 from durable_timer.models.limits import STORE_DEFAULT
 from durable_timer.stores.base import Store
@@ -123,6 +124,39 @@ def transfer(settings: Settings, group_id: str, to_owner: str, from_owner: str |
             return await store.transfer_group(group_id, to_owner, from_owner)
 
     click.echo(f"{group_id}: belongs to {run_program(settings, run()).owner}")
+
+
+@groups.command()
+@click.argument("group_id", metavar="GROUP")
+@click.option("--namespace", required=True, metavar="NAMESPACE", help="Of the Timers that declared them.")
+@click.option("--timer", metavar="NAME", help="Only the one that the Timer of this name declared.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@settings_options("store", "log")
+def release(settings: Settings, group_id: str, namespace: str, timer: str | None, *, yes: bool) -> None:
+    """Make timers of GROUP that Timer resources declared ordinary ones.
+
+    For Timers that were deleted while no operator ran, such as after an
+    uninstall: what they declared goes on firing, and REST refuses to change or
+    delete it. Once released it does not. A Timer that is still there takes its
+    row back.
+
+    Examples:
+      durable-timer groups release demo --namespace team-a
+      durable-timer groups release demo --namespace team-a --timer nightly-report
+    """
+    from durable_timer.factory import Factory
+
+    if not yes:
+        which = f"the timer of {namespace}/{timer}" if timer else f"all timers of namespace {namespace}"
+        click.confirm(f"Release {which} in {group_id} from their resources?", abort=True)
+
+    async def run() -> int:
+        async with Factory(settings).store() as store:
+            if all(group.group_id != group_id for group in (await store.groups(None))[0]):
+                raise UnknownGroup(group_id)
+            return await release_timers(store, group_id, namespace, timer)
+
+    click.echo(f"{group_id}: {run_program(settings, run())} timers released")
 
 
 async def _row(store: Store, group: Group) -> tuple[str, ...]:
