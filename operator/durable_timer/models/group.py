@@ -28,6 +28,7 @@ from durable_timer.models.manifest import (
     DeletionPolicy,
     DnsLabel,
     InitialInterval,
+    Manifest,
     ManifestMetadata,
     MaxAttempts,
     MaxAttemptsDuration,
@@ -227,7 +228,7 @@ class TimerGroupSpec(Part):
     )
 
 
-class TimerGroupManifest(Part):
+class TimerGroupManifest(Manifest):
     """A group of timers: where they are kept, who delivers them, and how."""
 
     model_config = ConfigDict(
@@ -244,13 +245,6 @@ class TimerGroupManifest(Part):
     kind: Literal["TimerGroup"] = Field(description="The resource's kind.")
     metadata: ManifestMetadata = Field(description="The resource's name and the like.")
     spec: TimerGroupSpec = Field(description="What is declared of the group.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_status(cls, value: object) -> object:
-        if isinstance(value, dict):
-            return {key: item for key, item in value.items() if key != "status"}
-        return value
 
     @model_validator(mode="after")
     def _has_group_id(self) -> Self:

@@ -135,3 +135,14 @@ def check_intervals(initial: timedelta | None, longest: timedelta | None) -> Non
         raise ValueError(
             f"maxInterval ({format_duration(longest)}) must be at least initialInterval ({format_duration(initial)})"
         )
+
+
+class Manifest(Part):
+    """A resource as a document, in a file or as an API server has it: its status is accepted and left out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_status(cls, value: object) -> object:
+        if isinstance(value, dict):
+            return {key: item for key, item in value.items() if key != "status"}
+        return value

@@ -24,6 +24,7 @@ from durable_timer.models.manifest import (
     BackoffMultiplier,
     DeletionPolicy,
     InitialInterval,
+    Manifest,
     ManifestMetadata,
     MaxAttempts,
     MaxAttemptsDuration,
@@ -256,7 +257,7 @@ class TimerSpec(Part):
         return self
 
 
-class TimerManifest(Part):
+class TimerManifest(Manifest):
     """A timer declared in Git: when it fires, and what it sends where."""
 
     model_config = ConfigDict(
@@ -269,13 +270,6 @@ class TimerManifest(Part):
     kind: Literal["Timer"] = Field(description="The resource's kind.")
     metadata: ManifestMetadata = Field(description="The resource's name and the like.")
     spec: TimerSpec = Field(description="What is declared of the timer.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_status(cls, value: object) -> object:
-        if isinstance(value, dict):
-            return {key: item for key, item in value.items() if key != "status"}
-        return value
 
     @model_validator(mode="after")
     def _short_name(self) -> Self:
