@@ -2,15 +2,12 @@
 
 import asyncio
 import random
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal
 
-from pydantic import JsonValue
-
-from durable_timer.errors import KubeConflict, KubeGone, StoreUnavailable
+from durable_timer.errors import StoreUnavailable
 from durable_timer.metrics_operator import OperatorMetrics
 from durable_timer.models.group import Group
 from durable_timer.models.ownership import Claim, Member, MemberReport, Shard, ShardKey
@@ -22,27 +19,26 @@ from durable_timer.stores.memory.database import MemoryDatabase
 from durable_timer.stores.memory.store import MemoryStore
 from tests.simulation.clocks import ProcessClock, StoreClock
 from tests.simulation.loop import Process, VirtualLoop
+from tests.support.resources import KeptObjects
 
 NAMESPACE = "shop"
 POOL = "default"
 BEAT = 0.5
 
 
-class Api:
+class Api(KeptObjects):
     """`reconcile.base.ResourceApi`, with the API server's rules about versions, generations and finalizers.
 
     `heard` is told of each object that was written, and of those that went: as a watch would.
     """
 
     def __init__(self, now: Callable[[], Any]) -> None:
-        self.objects: dict[ResourceKey, Resource] = {}
+        super().__init__()
         self.hidden: set[ResourceKey] = set()
         """Objects that lists leave out."""
-        self.writes: Counter[str] = Counter()
         self.events: list[tuple[str, str]] = []
         self.heard: Callable[[Resource, bool], None] = lambda resource, gone: None
         self._now = now
-        self._version = 0
         self._made = 0
 
     def apply(self, name: str, spec: Mapping[str, Any], annotations: Mapping[str, str] | None = None) -> None:
@@ -74,16 +70,6 @@ class Api:
             if key.kind is kind and key not in self.hidden and namespace in (None, key.namespace)
         ]
 
-    async def get(self, kind: ResourceKind, namespace: str, name: str) -> Resource | None:
-        return self.objects.get(ResourceKey(kind, namespace, name))
-
-    async def write_status(self, resource: Resource, status: Mapping[str, JsonValue]) -> Resource | None:
-        if status == resource.status:
-            return None
-        present = self._present(resource)
-        self.writes["status"] += 1
-        return self._keep(replace(present, status=dict(status)))
-
     async def set_finalizer(self, resource: Resource, *, present: bool) -> Resource:
         if (FINALIZER in resource.finalizers) is present:
             return resource
@@ -97,18 +83,8 @@ class Api:
     async def event(self, resource: Resource, type_: Literal["Normal", "Warning"], reason: str, message: str) -> None:
         self.events.append((resource.name, reason))
 
-    def _present(self, resource: Resource) -> Resource:
-        known = self.objects.get(resource.key)
-        if known is None or known.uid != resource.uid:
-            raise KubeGone(str(resource.key))
-        if known.resource_version != resource.resource_version:
-            raise KubeConflict(str(resource.key))
-        return known
-
     def _keep(self, resource: Resource) -> Resource:
-        self._version += 1
-        kept = replace(resource, resource_version=str(self._version))
-        self.objects[kept.key] = kept
+        kept = super()._keep(resource)
         self.heard(kept, False)
         return kept
 

@@ -6,10 +6,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from pydantic import JsonValue
-
 from durable_timer.clock import SystemClock
-from durable_timer.errors import KubeConflict, KubeGone, KubeUnavailable, StoreUnavailable
+from durable_timer.errors import KubeUnavailable, StoreUnavailable
 from durable_timer.models.resource import FINALIZER, Resource, ResourceKey, ResourceKind
 from durable_timer.models.status import ConditionStatus, TimerStatus
 from durable_timer.models.timer import Timer
@@ -18,19 +16,18 @@ from durable_timer.reconcile.base import RegisteredGroup
 from durable_timer.reconcile.cache import ResourceCache
 from durable_timer.reconcile.timers import TimerReconciler
 from tests.stores.contract.world import World, unique
+from tests.support.resources import KeptObjects
 
 NAMESPACE = "shop"
 
 
-class Api:
+class Api(KeptObjects):
     """`reconcile.base.ResourceApi`, with the API server's rules about versions, generations and finalizers."""
 
     def __init__(self) -> None:
-        self.objects: dict[ResourceKey, Resource] = {}
-        self.writes: Counter[str] = Counter()
+        super().__init__()
         self.events: list[tuple[str, str, str]] = []
         self.down = False
-        self._version = 0
 
     def apply(self, name: str, spec: dict[str, Any], annotations: Mapping[str, str] | None = None) -> Resource:
         known = self.objects.get(key_of(name))
@@ -57,16 +54,6 @@ class Api:
     async def list(self, kind: ResourceKind, namespace: str | None) -> list[Resource]:
         return list(self.objects.values())
 
-    async def get(self, kind: ResourceKind, namespace: str, name: str) -> Resource | None:
-        return self.objects.get(ResourceKey(kind, namespace, name))
-
-    async def write_status(self, resource: Resource, status: Mapping[str, JsonValue]) -> Resource | None:
-        if status == resource.status:
-            return None
-        present = self._present(resource)
-        self.writes["status"] += 1
-        return self._keep(replace(present, status=dict(status)))
-
     async def set_finalizer(self, resource: Resource, *, present: bool) -> Resource:
         there = self._present(resource)
         self.writes["finalizer"] += 1
@@ -82,18 +69,7 @@ class Api:
     def _present(self, resource: Resource) -> Resource:
         if self.down:
             raise KubeUnavailable("down")
-        known = self.objects.get(resource.key)
-        if known is None or known.uid != resource.uid:
-            raise KubeGone(str(resource.key))
-        if known.resource_version != resource.resource_version:
-            raise KubeConflict(str(resource.key))
-        return known
-
-    def _keep(self, resource: Resource) -> Resource:
-        self._version += 1
-        kept = replace(resource, resource_version=str(self._version))
-        self.objects[kept.key] = kept
-        return kept
+        return super()._present(resource)
 
 
 def key_of(name: str) -> ResourceKey:
