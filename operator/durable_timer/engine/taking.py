@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Final
@@ -58,6 +58,9 @@ SPACING: Final = 0.002
 ROOM_WAIT: Final = 0.005
 """Seconds that a take waits for more places when there are few."""
 
+GIVEN_UP_FOR: Final = 60.0
+"""Seconds for which a take without an answer is remembered: it may commit late, and whole sweeps find it after that."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -92,8 +95,16 @@ class TakeLoop:
         self._store_time = StoreTime()
         self._scans = Scans()
         self._starved: dict[str, dict[ShardKey, OwnedShard]] = {}
+        self._given_up: deque[float] = deque()
         self.holdings = Holdings(settings.slots * 2, self._freed)
         self.turned_at = clock.monotonic()
+
+    @property
+    def given_up_at(self) -> float | None:
+        """Monotonic second at which the oldest take of the last minute was asked whose answer never came."""
+        while self._given_up and self._given_up[0] < self._clock.monotonic() - GIVEN_UP_FOR:
+            self._given_up.popleft()
+        return self._given_up[0] if self._given_up else None
 
     def look_now(self, shard: OwnedShard) -> None:
         """Something may be due in the shard, at any place of its order."""
@@ -182,6 +193,7 @@ class TakeLoop:
             self._backoff.reset()
         except (StoreError, TimeoutError) as error:
             log.warning("a take was not answered", error=str(error) or "timeout")
+            self._given_up.append(asked)
             self._store_time.forget()
             self._scans.failed()
             pause = self._backoff.pause()
