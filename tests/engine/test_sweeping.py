@@ -45,7 +45,7 @@ class SlowStore:
         if self.broken:
             raise StoreUnavailable("away")
         await asyncio.sleep(self.each * len(claims) if within is None else 0.0)
-        return Swept({}, 0)
+        return Swept({}, 0, 0)
 
     def whole(self) -> list[int]:
         """How many shards each call for whole ones named."""

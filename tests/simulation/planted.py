@@ -83,7 +83,7 @@ def no_sweep() -> AbstractContextManager[Any]:
     """Nobody sweeps."""
 
     def sweep(*_: object, **__: object) -> Swept:
-        return Swept({}, 0)
+        return Swept({}, 0, 0)
 
     return patch.object(store_engine, "sweep", sweep)
 

@@ -82,10 +82,15 @@ class Taken:
 
 
 class Swept(NamedTuple):
-    """What a sweep did: rows made pending again, by shard, and rows deleted because their cancel was requested."""
+    """What a sweep did: rows made pending again, by shard, and rows deleted because their cancel was requested.
+
+    `found`: how many lost rows it chose. These may be more than it recovered and deleted: others had some locked, or had
+    changed them meanwhile.
+    """
 
     recovered: dict[tuple[str, int], int]
     cancelled: int
+    found: int
 
 
 class Store(Protocol):
@@ -267,7 +272,8 @@ class Store(Protocol):
         (a) rows under an epoch older than the claim's, save those whose epoch is in the shard's drains under an
         incarnation that is not dead (and has a row) and whose `until` has not passed; (b) rows under the claim's
         own epoch last written (taken) longer ago than `own_age`. Both spare rows whose run is in `held`. Nothing for a claim that
-        is no longer `me`'s. Leaves `due_at`, `attempt` and `taken_at`. At most `limit` rows a call.
+        is no longer `me`'s. Leaves `due_at`, `attempt` and `taken_at`. At most `limit` rows a call: there may be more
+        where it `found` so many. It waits for no row: one that another writer has locked stays as it is.
 
         With `within`, a hint that lets a store skip index entries of rows that ran before: rows last written longer ago
         than this may be left out, save in shards with a drain that was under way within the last minute.

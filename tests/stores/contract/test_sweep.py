@@ -12,7 +12,7 @@ from durable_timer.stores.base import Swept
 from tests.stores.contract.world import LATER, NOW, Executor, World, new_run
 from tests.support.waiting import eventually
 
-NOTHING = Swept({}, 0)
+NOTHING = Swept({}, 0, 0)
 RUNNING, PENDING = TimerState.RUNNING, TimerState.PENDING
 
 
@@ -31,7 +31,7 @@ class TestOlderEpoch:
         heir = await successor(world, executor)
         swept = await heir.sweep()
         row = await world.row("t")
-        assert swept == Swept({(world.group_id, row.shard): 1}, 0)
+        assert swept == Swept({(world.group_id, row.shard): 1}, 0, 1)
         assert (row.state, row.run, row.taken_epoch, row.version) == (PENDING, None, None, before.version + 1)
         assert (row.due_at, row.execute_at, row.taken_at) == (before.due_at, before.execute_at, before.taken_at)
         assert (row.attempt, row.occurrence, row.first_attempt_at) == (0, 1, None)
@@ -57,7 +57,7 @@ class TestOlderEpoch:
         await world.store.delete(world.group_id, [Target("a")], WhenRunning.STOP)
         heir = await successor(world, executor)
         swept = await heir.sweep()
-        assert (sum(swept.recovered.values()), swept.cancelled) == (1, 1)
+        assert (sum(swept.recovered.values()), swept.cancelled, swept.found) == (1, 1, 2)
         assert await world.find("a") is None
         assert (await world.row("b")).state is PENDING
 
@@ -79,8 +79,9 @@ class TestOlderEpoch:
         await world.create(*(f"t{number}" for number in range(10)))
         await executor.take()
         heir = await successor(world, executor)
-        counts = [sum((await heir.sweep(limit=4)).recovered.values()) for _ in range(4)]
-        assert counts == [4, 4, 2, 0]
+        swept = [await heir.sweep(limit=4) for _ in range(4)]
+        assert [sum(each.recovered.values()) for each in swept] == [4, 4, 2, 0]
+        assert [each.found for each in swept] == [4, 4, 2, 0]
 
     async def test_what_the_sweeper_holds_is_spared(self, world: World, executor: Executor) -> None:
         await world.create("t")
@@ -149,7 +150,7 @@ class TestOwnEpoch:
         await executor.take()
         await world.store.delete(world.group_id, [Target("t")], WhenRunning.STOP)
         swept = await eventually(lambda: _found(executor, timedelta(milliseconds=1)))
-        assert swept == Swept({}, 1)
+        assert swept == Swept({}, 1, 1)
         assert await world.find("t") is None
 
 

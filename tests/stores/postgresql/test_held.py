@@ -147,6 +147,26 @@ async def test_a_sweep_and_a_purge_pass_by_what_another_writes(world: World, hel
     await held.end()
 
 
+async def test_a_sweep_says_how_many_lost_rows_it_found_when_it_could_not_have_all(world: World, held: Held) -> None:
+    """The oldest of 30, so that each page of 10 chooses it, is locked by another: its page says that there may be more."""
+    executor = await world.executor()
+    locked, *others = [world.id_in(0) for _ in range(30)]
+    await world.create(locked, *others, delay=NOW)
+    await executor.take()
+    await held.connection.execute(
+        "UPDATE timers SET updated_at = updated_at - interval '1 s' WHERE timer_id = $1", locked
+    )
+    await held("UPDATE timers SET attempt = 7 WHERE timer_id = $1", locked)
+    swept = [await executor.sweep(own_age=timedelta(0), limit=10) for _ in range(5)]
+    assert [sum(each.recovered.values()) for each in swept] == [9, 9, 9, 2, 0]
+    assert [each.found for each in swept] == [10, 10, 10, 3, 1]
+    assert (await world.row(locked)).state is TimerState.RUNNING
+    await held.end()
+    last = await executor.sweep(own_age=timedelta(0), limit=10)
+    assert (last.recovered, last.found) == ({(world.group_id, 0): 1}, 1)
+    assert {(await world.row(name)).state for name in (locked, *others)} == {TimerState.PENDING}
+
+
 async def test_a_beat_waits_for_a_declaration_of_death(world: World, held: Held) -> None:
     me = await world.join()
     await held(statements.DECLARE_DEAD, me, 0)

@@ -73,7 +73,8 @@ def sweep(
     ]
     recovered: dict[tuple[str, int], int] = {}
     cancelled = 0
-    for row in lost[:limit]:
+    chosen = lost[:limit]
+    for row in chosen:
         pending = transitions.recovered(row, now)
         if pending is None:
             db.remove(row)
@@ -81,7 +82,7 @@ def sweep(
         else:
             db.put(pending)
             recovered[row.group_id, row.shard] = recovered.get((row.group_id, row.shard), 0) + 1
-    return Swept(recovered, cancelled)
+    return Swept(recovered, cancelled, len(chosen))
 
 
 def _candidates(

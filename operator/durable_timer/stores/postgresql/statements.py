@@ -292,8 +292,8 @@ recovered AS (
 cancelled AS (
   DELETE FROM timers t USING found f WHERE t.ctid = f.at AND f.cancel_requested RETURNING t.shard
 )
-SELECT group_id, shard, count(*) FROM recovered GROUP BY group_id, shard
-UNION ALL SELECT NULL, NULL, count(*) FROM cancelled
+SELECT group_id, shard, count(*), NULL::bigint AS found FROM recovered GROUP BY group_id, shard
+UNION ALL SELECT NULL, NULL, count(*), (SELECT count(*) FROM lost) FROM cancelled
 """
 """Recovery, of rows written no earlier than the shard's floor. The claims are read, not locked: whoever claims later
 sweeps the same rows, and a row is recovered once. A lateral for each shard, as a join may read all shards' entries for

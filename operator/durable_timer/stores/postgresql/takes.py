@@ -93,10 +93,10 @@ class Takes:
         within: timedelta | None = None,
     ) -> Swept:
         """See `Store.sweep`."""
-        *kept, (_, _, cancelled) = await self._connections.fetch(
+        *kept, (_, _, cancelled, found) = await self._connections.fetch(
             statements.SWEEP, *claim_columns(claims), me, list(held), own_age, limit, within, DRAINED_LATELY
         )
-        return Swept({(group_id, shard): count for group_id, shard, count in kept}, cancelled)
+        return Swept({(group_id, shard): count for group_id, shard, count, _ in kept}, cancelled, found)
 
     async def purge(self, group_id: str, completed_for: timedelta, failed_for: timedelta, limit: int) -> int:
         """See `Store.purge`."""

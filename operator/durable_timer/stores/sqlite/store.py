@@ -188,7 +188,7 @@ class SqliteStore:
         del within
         now = instant_to_micros(self._clock.now())
         if not await self._readers.read(sweeps.lost, now, claims, me, held, own_age):
-            return Swept({}, 0)
+            return Swept({}, 0, 0)
         return await self._writer.write_urgently(sweeps.sweep, claims, me, held, own_age, limit)
 
     async def purge(self, group_id: str, completed_for: timedelta, failed_for: timedelta, limit: int) -> int:

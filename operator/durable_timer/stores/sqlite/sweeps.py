@@ -97,4 +97,4 @@ def sweep(
     pending = [row.rowid for row in rows if not row.cancelled]
     if pending:
         transaction.connection.execute(_RECOVER, (transaction.micros, json(pending)))
-    return Swept(recovered, len(cancelled))
+    return Swept(recovered, len(cancelled), len(rows))
