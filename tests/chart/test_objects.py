@@ -2,10 +2,11 @@
 
 import json
 
+import pytest
 import yaml
 
 from docs.chart import CHART
-from tests.support.helm import Helm, Objects
+from tests.support.helm import Helm, Objects, merged
 
 
 def test_lint_finds_nothing(helm: Helm) -> None:
@@ -47,6 +48,7 @@ def test_drains_of_nodes_take_one_at_a_time(full: Objects) -> None:
     budgets = {each["metadata"]["name"]: each["spec"] for each in full.of("PodDisruptionBudget")}
     assert len(budgets) == 5
     assert {spec["maxUnavailable"] for spec in budgets.values()} == {1}
+    assert {spec["unhealthyPodEvictionPolicy"] for spec in budgets.values()} == {"AlwaysAllow"}
     for name, spec in budgets.items():
         workload = full.one("Deployment", name.removeprefix("dt-durable-timer"))
         assert spec["selector"] == workload["spec"]["selector"]
@@ -84,7 +86,7 @@ def test_executors_are_scaled_by_what_is_late(full: Objects) -> None:
 
 def test_policies_let_through_what_is_needed(full: Objects) -> None:
     policies = {each["metadata"]["name"].rpartition("-")[2]: each["spec"] for each in full.of("NetworkPolicy")}
-    assert policies.keys() == {"operator", "executor", "bridge", "postgresql"}
+    assert policies.keys() == {"operator", "executor", "bridge", "uninstall", "postgresql"}
     assert policies["bridge"]["ingress"][0]["from"] == [{"podSelector": {}}]
     assert "from" not in policies["executor"]["ingress"][0]
     ports = {
@@ -93,6 +95,10 @@ def test_policies_let_through_what_is_needed(full: Objects) -> None:
     }
     assert ports["bridge"] == [53, 53, 5432]
     assert ports["operator"] == [53, 53, 5432, 443, 6443]
+    assert ports["uninstall"] == [53, 53, 443, 6443]
+    job = full.one("Job")["spec"]["template"]["metadata"]["labels"]
+    assert policies["uninstall"]["podSelector"]["matchLabels"].items() <= job.items()
+    assert not hooked(full.one("NetworkPolicy", "-uninstall")), "it has to be there before the hook's pod"
     assert {} in policies["executor"]["egress"]
 
 
@@ -145,6 +151,13 @@ def test_one_password_goes_through_a_rendering(helm: Helm) -> None:
     assert objects.one("Secret", "-store-default")["stringData"]["url"] == (
         f"postgresql://durable_timer:{password}@dt-durable-timer-postgresql:5432/durable_timer"
     )
+
+
+@pytest.mark.parametrize(("persistent", "kept"), [(True, "keep"), (False, None)])
+def test_the_password_stays_as_long_as_the_data(helm: Helm, persistent: bool, kept: str | None) -> None:
+    values = {"stores": {"default": {"secretName": ""}}, "embedded": {"persistence": {"enabled": persistent}}}
+    secret = helm.render(merged(values, {"embedded": {"enabled": True}})).one("Secret", "-postgresql")
+    assert secret["metadata"].get("annotations", {}).get("helm.sh/resource-policy") == kept
 
 
 def test_all_pods_have_the_class_of_priority(full: Objects) -> None:

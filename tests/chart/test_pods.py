@@ -7,6 +7,7 @@ import pytest
 
 from durable_timer.config.settings import EnginePart
 from durable_timer.config.sources import load
+from durable_timer_api.handlers import service
 from tests.support.helm import Helm, Json, Objects
 
 
@@ -36,6 +37,8 @@ def test_every_server_has_its_probes(full: Objects) -> None:
             for probe, path in (("startupProbe", "/livez"), ("livenessProbe", "/livez"), ("readinessProbe", "/readyz")):
                 wanted = {"path": path, "port": "http", "scheme": scheme}
                 assert pod["containers"][0][probe]["httpGet"] == wanted, name
+            patience = pod["containers"][0]["readinessProbe"]["timeoutSeconds"]
+            assert patience >= service._PROBE_TIMEOUT + 1, "a store that hangs must not cut off the answer"
 
 
 def test_only_who_needs_the_api_has_a_token(plain: Objects, full: Objects) -> None:

@@ -262,7 +262,7 @@ livenessProbe:
 readinessProbe:
   httpGet: {path: /readyz, port: http, scheme: {{ .scheme }}}
   periodSeconds: {{ .ready }}
-  timeoutSeconds: 2
+  timeoutSeconds: 3 # it answers although a store does not, which takes it a second to tell
   failureThreshold: 2
 {{- end }}
 
