@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from durable_timer.clock import Clock
-from durable_timer.errors import StoreError
+from durable_timer.errors import StoreError, StoreUnavailable
 from durable_timer.metrics import Metrics
 from durable_timer.models.group import Group, GroupState
 from durable_timer.models.results import IfExists
@@ -29,9 +29,9 @@ _log = structlog.get_logger(__name__)
 
 
 class StoreDoor:
-    """One store as the bridge uses it; `patience` is that of its turns."""
+    """One store as the bridge uses it, from the monotonic time `opened_at` on; `patience` is that of its turns."""
 
-    def __init__(self, name: str, store: Store, patience: float) -> None:
+    def __init__(self, name: str, store: Store, patience: float, opened_at: float) -> None:
         self.name = name
         self.store = store
         self.creates: Mapping[IfExists, Creates] = {rule: Creates(store, rule) for rule in IfExists}
@@ -42,6 +42,7 @@ class StoreDoor:
         self.read_at: float | None = None
         self.reread_at: float | None = None
         self.offset_at: float | None = None
+        self.turned_at = opened_at
 
 
 class ServedGroup:
@@ -61,29 +62,35 @@ class ServedGroup:
 
 
 class GroupsCache:
-    """Reads groups once a second by `change`, and all of them now and then; `start` it, and `close` it at the end."""
+    """Reads groups once a second by `change`, and all of them now and then; `start` it, and `close` it at the end.
+
+    Each store is read by itself: one that is away, or slow, holds up no other.
+    """
 
     def __init__(self, stores: Mapping[str, Store], settings: BridgeSettings, clock: Clock, metrics: Metrics) -> None:
         patience = settings.request_timeout.total_seconds() / 2
-        self.doors = tuple(StoreDoor(name, store, patience) for name, store in stores.items())
-        self.turned_at = clock.monotonic()
+        self.doors = tuple(StoreDoor(name, store, patience, clock.monotonic()) for name, store in stores.items())
         self._groups: dict[str, ServedGroup] = {}
         self._settings = settings
         self._stale_after = settings.groups_stale_after.total_seconds()
         self._clock = clock
         self._metrics = metrics
-        self._loop: asyncio.Task[None] | None = None
+        self._loops: tuple[asyncio.Task[None], ...] = ()
         self._asking: asyncio.Task[None] | None = None
         self._readings = 0
 
     async def start(self) -> None:
         """Reads once (a store that is away now is asked again) and goes on in the background."""
-        await self._read_all()
-        self._loop = asyncio.create_task(self._turn(), name="groups")
+        first = {door: asyncio.create_task(self._read_again(door)) for door in self.doors}
+        self._loops = tuple(
+            asyncio.create_task(self._turn(door, reading), name=f"groups of {door.name}")
+            for door, reading in first.items()
+        )
+        await asyncio.wait(first.values())
 
     async def close(self) -> None:
         """Ends the reading and waits for creates under way."""
-        for task in (self._loop, self._asking):
+        for task in (*self._loops, self._asking):
             if task is not None:
                 task.cancel()
                 with suppress(asyncio.CancelledError, StoreError):
@@ -97,31 +104,22 @@ class GroupsCache:
 
         Raises:
             Problem: GROUP_NOT_FOUND, after the stores were asked; NOT_READY, when its store was not read lately.
-            StoreUnavailable: A store could not be asked.
+            StoreUnavailable: The others do not have it, and a store could not be asked.
         """
-        served = self._groups.get(group_id)
-        if served is None:
-            await self._ask()
-            served = self._groups.get(group_id)
-            if served is None:
-                raise Problem(Code.GROUP_NOT_FOUND, f'there is no group "{group_id}"')
+        served = self._groups.get(group_id) or await self._find(group_id)
         if not self.is_fresh_at(served.door):
             raise self._stale()
         return served
 
     def all(self) -> list[ServedGroup]:
         """All groups by id. Raises: Problem NOT_READY."""
-        if not self.is_fresh():
+        if not all(map(self.is_fresh_at, self.doors)):
             raise self._stale()
         return self.known()
 
     def known(self) -> list[ServedGroup]:
         """All groups by id as they were read last, however long ago."""
         return [self._groups[group_id] for group_id in sorted(self._groups)]
-
-    def is_fresh(self) -> bool:
-        """Whether every store's groups were read lately."""
-        return all(self.is_fresh_at(door) for door in self.doors)
 
     def is_fresh_at(self, door: StoreDoor) -> bool:
         """Whether that store's groups were read lately."""
@@ -134,23 +132,34 @@ class GroupsCache:
     def _stale(self) -> Problem:
         return Problem(Code.NOT_READY, f"groups were not read in the last {self._stale_after:g} s")
 
-    async def _turn(self) -> None:
+    async def _turn(self, door: StoreDoor, first: asyncio.Task[None]) -> None:
         interval = self._settings.groups_interval.total_seconds()
+        await first
         while True:
             await asyncio.sleep(interval)
-            await self._read_all()
-            self.turned_at = self._clock.monotonic()
+            await self._read_again(door)
+            door.turned_at = self._clock.monotonic()
 
-    async def _read_all(self) -> None:
-        for door in self.doors:
-            try:
-                async with asyncio.timeout(self._stale_after):
-                    await self._read(door)
-                    await self._measure_offset(door)
-            except (StoreError, TimeoutError) as error:
-                _log.warning("groups not read", store=door.name, error=str(error) or type(error).__name__)
-            except Exception:  # noqa: BLE001 - the others are to be read, and this one again
-                _log.exception("groups not read", store=door.name)
+    async def _read_again(self, door: StoreDoor) -> None:
+        try:
+            async with asyncio.timeout(self._stale_after):
+                await self._read(door)
+                await self._measure_offset(door)
+        except (StoreError, TimeoutError) as error:
+            _log.warning("groups not read", store=door.name, error=str(error) or type(error).__name__)
+        except Exception:  # noqa: BLE001 - it is to be read again
+            _log.exception("groups not read", store=door.name)
+
+    async def _find(self, group_id: str) -> ServedGroup:
+        away: StoreError | None = None
+        try:
+            await self._ask()
+        except StoreError as error:
+            away = error
+        served = self._groups.get(group_id)
+        if served is None:
+            raise away or Problem(Code.GROUP_NOT_FOUND, f'there is no group "{group_id}"')
+        return served
 
     async def _ask(self) -> None:
         """Reads what changed at every store; those who ask while it is read share the next reading."""
@@ -170,10 +179,19 @@ class GroupsCache:
 
     async def _read_now(self) -> None:
         try:
-            for door in self.doors:
-                await self._read(door)
+            answers = await asyncio.gather(*map(self._read_in_time, self.doors), return_exceptions=True)
         finally:
             self._asking = None
+        for answer in answers:
+            if answer is not None:
+                raise answer
+
+    async def _read_in_time(self, door: StoreDoor) -> None:
+        try:
+            async with asyncio.timeout(self._stale_after):
+                await self._read(door)
+        except TimeoutError:
+            raise StoreUnavailable(f"store {door.name!r} did not answer within {self._stale_after:g} s") from None
 
     async def _read(self, door: StoreDoor) -> None:
         began = self._clock.monotonic()

@@ -49,7 +49,7 @@ def store() -> Reading:
 async def groups(store: Reading) -> GroupsCache:
     await store.register("a")
     cache = GroupsCache({"default": store}, BridgeSettings(), SystemClock(), Metrics())
-    await cache._read_all()
+    await cache._read_again(cache.doors[0])
     return cache
 
 
@@ -80,7 +80,7 @@ async def test_an_error_of_a_reading_reaches_those_who_asked_for_it(groups: Grou
 async def test_a_reading_that_comes_late_takes_nothing_back(groups: GroupsCache, store: Reading) -> None:
     await store.register("a", paused=True)
     store.open.clear()
-    late = asyncio.create_task(groups._read_all())
+    late = asyncio.create_task(groups._read_again(groups.doors[0]))
     await asyncio.sleep(0)
     await store.register("a")
     await store.register("b")
@@ -93,10 +93,10 @@ async def test_a_reading_that_comes_late_takes_nothing_back(groups: GroupsCache,
 
 async def test_a_schema_is_compiled_once_for_each_change(groups: GroupsCache, store: Reading) -> None:
     first = await groups.get("a")
-    await groups._read_all()
+    await groups._read_again(groups.doors[0])
     assert await groups.get("a") is first
     await store.register("a", paused=True)
-    await groups._read_all()
+    await groups._read_again(groups.doors[0])
     assert await groups.get("a") is not first
 
 
@@ -114,7 +114,7 @@ async def test_a_group_that_cannot_be_served_leaves_the_others_and_itself_as_the
     monkeypatch.setattr(groups_cache, "ServedGroup", serve)
     await store.register("a", paused=True)
     await store.register("b")
-    await groups._read_all()
+    await groups._read_again(groups.doors[0])
     assert await groups.get("a") is known
     assert (await groups.get("b")).group.group_id == "b"
 
@@ -131,5 +131,29 @@ async def test_no_error_of_a_store_ends_the_reading(store: Reading) -> None:
         store.error = None
         await store.register("b")
         await eventually(lambda: "b" in cache._groups)
+    finally:
+        await cache.close()
+
+
+async def test_a_store_that_does_not_answer_holds_up_no_other(store: Reading) -> None:
+    await store.register("a")
+    silent = Reading()
+    silent.open.clear()
+    settings = BridgeSettings(
+        groups_interval=timedelta(milliseconds=10), groups_stale_after=timedelta(milliseconds=500)
+    )
+    cache = GroupsCache({"silent": silent, "default": store}, settings, SystemClock(), Metrics())
+    await cache.start()
+    try:
+        away, here = cache.doors
+        before = store.readings
+        while store.readings < before + 100:
+            assert cache.is_fresh_at(here)
+            await asyncio.sleep(0.01)
+        assert not cache.is_fresh_at(away)
+        await store.register("b")
+        assert (await cache.get("b")).group.group_id == "b"
+        with pytest.raises(StoreUnavailable, match="silent"):
+            await cache.get("unknown")
     finally:
         await cache.close()

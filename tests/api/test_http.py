@@ -287,7 +287,6 @@ async def test_probes_say_which_check_fails(store: Store, weather: Weather) -> N
             assert await answer.json() == {
                 "status": "failing",
                 "checks": {
-                    "groups": "ok",
                     "store:default": "connection refused",
                     "executor": "no beat was answered lately",
                 },

@@ -13,14 +13,14 @@ from durable_timer.errors import StoreError
 from durable_timer.metrics import CONTENT_TYPE, Metrics
 from durable_timer_api.answers import json_response
 from durable_timer_api.contract import contract_text, docs_page
-from durable_timer_api.groups_cache import GroupsCache
+from durable_timer_api.groups_cache import GroupsCache, StoreDoor
 from durable_timer_api.settings import BridgeSettings
 
 Probe = Callable[[], Awaitable[str | None]]
 """A check: None when all is well, else what is wrong in a few words."""
 
 _OK: Final = "ok"
-_PROBE_TIMEOUT: Final = 2.0
+_PROBE_TIMEOUT: Final = 1.0
 """Seconds that one check may take."""
 
 
@@ -41,8 +41,8 @@ class Service:
         self._clock = clock
         self._metrics = metrics
         self._liveness: Mapping[str, Probe] = {"groups-loop": self._loop_turns, **liveness}
-        stores = {f"store:{door.name}": _pinging(door.store.ping) for door in groups.doors}
-        self._readiness: Mapping[str, Probe] = {"groups": self._groups_are_fresh, **stores, **readiness}
+        self._stores = {f"store:{door.name}": self._serving(door) for door in groups.doors}
+        self._readiness = readiness
 
     async def livez(self, request: web.Request) -> web.Response:
         """Livez and healthz."""
@@ -50,9 +50,9 @@ class Service:
         return await _checked(self._liveness)
 
     async def readyz(self, request: web.Request) -> web.Response:
-        """Readyz."""
+        """Readyz: one store of several is enough, lest all groups be away with those of one that is."""
         del request
-        return await _checked(self._readiness)
+        return await _checked(self._readiness, self._stores)
 
     async def metrics(self, request: web.Request) -> web.Response:
         """Metrics in Prometheus' format."""
@@ -72,34 +72,32 @@ class Service:
         )
 
     async def _loop_turns(self) -> str | None:
-        idle = self._clock.monotonic() - self._groups.turned_at
+        idle = self._clock.monotonic() - min(door.turned_at for door in self._groups.doors)
         if idle < self._settings.loop_stuck_after.total_seconds():
             return None
         return f"has not turned for {idle:.0f} s"
 
-    async def _groups_are_fresh(self) -> str | None:
-        return None if self._groups.is_fresh() else "not read lately"
+    def _serving(self, door: StoreDoor) -> Probe:
+        async def probe() -> str | None:
+            try:
+                await door.store.ping()
+            except StoreError as error:
+                return str(error) or type(error).__name__
+            return None if self._groups.is_fresh_at(door) else "its groups were not read lately"
+
+        return probe
 
 
 _CSP: Final = "default-src 'none'; style-src 'unsafe-inline'"
 
 
-def _pinging(ping: Callable[[], Awaitable[None]]) -> Probe:
-    async def probe() -> str | None:
-        try:
-            await ping()
-        except StoreError as error:
-            return str(error) or type(error).__name__
-        return None
-
-    return probe
-
-
-async def _checked(probes: Mapping[str, Probe]) -> web.Response:
-    answers = await asyncio.gather(*(_answer(probe) for probe in probes.values()))
-    failing = any(answer != _OK for answer in answers)
-    body = {"status": "failing" if failing else _OK, "checks": dict(zip(probes, answers, strict=True))}
-    return json_response(body, 503 if failing else 200)
+async def _checked(every: Mapping[str, Probe], one_of: Mapping[str, Probe] | None = None) -> web.Response:
+    """503 unless all of `every` and, where given, one of `one_of` are well."""
+    probes = {**every, **(one_of or {})}
+    found = dict(zip(probes, await asyncio.gather(*map(_answer, probes.values())), strict=True))
+    well = {name for name, answer in found.items() if answer == _OK}
+    good = well >= every.keys() and (not one_of or not well.isdisjoint(one_of))
+    return json_response({"status": _OK if good else "failing", "checks": found}, 200 if good else 503)
 
 
 async def _answer(probe: Probe) -> str:

@@ -1,6 +1,7 @@
 """The schema: made, kept, and refused."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -12,10 +13,12 @@ from alembic.migration import MigrationContext
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from durable_timer.errors import SchemaVersionError, StoreError
+from durable_timer.stores.options import StoreOptions
 from durable_timer.stores.postgresql.store import PostgresStore
 from durable_timer.stores.sql.migrate import NEWEST, SCHEMA, VERSION_TABLE, check, schema_version, upgrade
 from durable_timer.stores.sql.tables import metadata
 from tests.stores.postgresql.conftest import OpenStore
+from tests.support.postgres import new_database
 
 pytestmark = pytest.mark.postgresql
 
@@ -52,6 +55,17 @@ async def test_from_empty_and_from_each_earlier_schema(
 async def test_many_that_migrate_at_once_wait_for_each_other(postgres_database: str, open_store: OpenStore) -> None:
     await asyncio.gather(*(open_store().migrate() for _ in range(4)))
     assert await run(postgres_database, schema_version) == SCHEMA
+
+
+async def test_several_databases_migrate_at_once(postgres_server: str) -> None:
+    """As those of a bridge, or an operator, with several stores."""
+    with contextlib.ExitStack() as made:
+        urls = [made.enter_context(new_database(postgres_server)) for _ in range(4)]
+        stores = [PostgresStore(url, StoreOptions()) for url in urls]
+        await asyncio.gather(*(store.migrate() for store in stores))
+        for url, store in zip(urls, stores, strict=True):
+            assert await run(url, differences) == []
+            await store.close()
 
 
 async def test_a_newer_schema_in_range_is_left_alone(

@@ -1,5 +1,6 @@
 """The schema of a file: made, kept, and refused."""
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -35,6 +36,14 @@ def test_from_empty_and_from_each_earlier_schema(file: Path, earlier: int) -> No
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
         assert compare_metadata(context, metadata) == []
     engine.dispose()
+
+
+async def test_several_files_migrate_at_once(tmp_path: Path) -> None:
+    stores = [SqliteStore(tmp_path / f"{number}.sqlite", StoreOptions()) for number in range(4)]
+    await asyncio.gather(*(store.migrate() for store in stores))
+    for store in stores:
+        assert await store.groups(None) == ([], 0)
+        await store.close()
 
 
 async def test_migrating_twice_changes_nothing(store: SqliteStore) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.pool import NullPool
 
 from durable_timer.stores.options import StoreOptions
 from durable_timer.stores.postgresql.connections import CONNECT_TIMEOUT, DRIVER_ERRORS, translated
-from durable_timer.stores.sql.migrate import upgrade
+from durable_timer.stores.sql.migrate import SCHEMA, one_at_a_time, schema_version, upgrade
 
 LOCK: Final = 0x64_75_72_61_62_6C_65
 """The advisory lock that is held while migrating; it ends with the transaction."""
@@ -37,7 +37,11 @@ async def migrate(url: str, options: StoreOptions) -> int:
     try:
         async with engine.begin() as connection:
             await connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
-            return await connection.run_sync(upgrade)
+            version = await connection.run_sync(schema_version)
+            if version == SCHEMA:
+                return version
+            async with one_at_a_time():
+                return await connection.run_sync(upgrade)
     except sa.exc.DBAPIError as error:
         cause = error.orig.__cause__ if error.orig is not None else None
         raise translated(cause if isinstance(cause, Exception) else error) from None

@@ -7,8 +7,10 @@ contracted a release later. So a rolling update, and going back one release afte
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from alembic import command
@@ -27,6 +29,12 @@ NEWEST: Final = SCHEMA + 1
 """The newest version this release runs on."""
 
 _SCRIPTS: Final = Path(__file__).parent / "migrations"
+_UNDER_WAY: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]] = WeakKeyDictionary()
+
+
+def one_at_a_time() -> asyncio.Lock:
+    """What an upgrade in this process holds: Alembic keeps the connection it works on in module globals."""
+    return _UNDER_WAY.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
 
 def schema_version(connection: sa.Connection) -> int:
@@ -60,7 +68,8 @@ def check(version: int) -> None:
 def upgrade(connection: sa.Connection, to: int = SCHEMA) -> int:
     """Brings the schema to version `to` in the connection's transaction, and answers the version it has now.
 
-    A schema that is newer is left as it is. The caller holds a lock that keeps others from doing the same.
+    A schema that is newer is left as it is. The caller holds `one_at_a_time` and a lock that keeps other processes from
+    doing the same.
 
     Raises:
         SchemaVersionError: the schema is newer than this release runs on; nothing was changed.

@@ -22,6 +22,7 @@ from durable_timer.planning import transitions
 from durable_timer.stores.base import Capabilities, Swept, TakeGroup, Taken, WakeListener
 from durable_timer.stores.options import StoreOptions
 from durable_timer.stores.sql.documents import instant_to_micros
+from durable_timer.stores.sql.migrate import one_at_a_time
 from durable_timer.stores.sqlite import counts as group_counts
 from durable_timer.stores.sqlite import creates, lists, ownership, schema, settles, sweeps, takes, writes
 from durable_timer.stores.sqlite import groups as group_rows
@@ -225,7 +226,8 @@ class SqliteStore:
         await self._writer.write_urgently(_ping)
 
     async def migrate(self) -> None:
-        await asyncio.to_thread(schema.migrate, self._path)
+        async with one_at_a_time():
+            await asyncio.to_thread(schema.migrate, self._path)
 
     async def close(self) -> None:
         await self._readers.close()
