@@ -1,10 +1,12 @@
 """What is gone for sure, and what is only not seen."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from durable_timer.models.group import GroupState
+from durable_timer.models.resource import ResourceKind
 from tests.controller.world import World, key_of
 
 TWICE = 10.0
@@ -77,3 +79,28 @@ def test_another_namespace_or_cluster_is_left_alone(world: World, cluster: str, 
     world.become(cluster=cluster, namespaces=namespaces)
     world.pass_time(600)
     assert world.group("orders").state is GroupState.ACTIVE
+
+
+def test_timers_that_were_let_go_with_their_rows_are_not_looked_for(world: World) -> None:
+    """A namespace of ten thousand would be listed again and again while they go."""
+    ready(world)
+    spec = {"groupRef": {"name": "orders"}, "executeAt": "2090-01-01T00:00:00Z", "callbackUrl": "https://example.com/"}
+    key = key_of("t", ResourceKind.TIMER)
+    world.api.apply("t", spec, kind=ResourceKind.TIMER)
+    world.wait(lambda: world.api.objects[key].finalizers)
+    world.api.delete("t", ResourceKind.TIMER)
+    world.wait(lambda: key not in world.api.objects)
+    world.pass_time(60)
+    assert world.api.lists[ResourceKind.TIMER] == 0
+    assert not world.database.timers["orders"]
+
+
+def test_a_timer_whose_finalizer_somebody_took_off_is_looked_for(world: World) -> None:
+    ready(world)
+    spec = {"groupRef": {"name": "orders"}, "executeAt": "2090-01-01T00:00:00Z", "callbackUrl": "https://example.com/"}
+    key = key_of("t", ResourceKind.TIMER)
+    world.api.apply("t", spec, kind=ResourceKind.TIMER)
+    world.wait(lambda: world.database.timers.get("orders"))
+    world.api.objects[key] = replace(world.api.objects[key], finalizers=())
+    world.api.delete("t", ResourceKind.TIMER)
+    world.wait(lambda: not world.database.timers["orders"])

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from durable_timer.models.ownership import ShardKey
-from tests.controller.world import World
+from tests.controller.world import POOL, World
+from tests.simulation.loop import Process
 
 GROUPS = 6
 SHARDS = 8
@@ -103,3 +104,24 @@ def test_an_old_leader_that_goes_on_overwrites_nothing(world: World) -> None:
     world.loop.resume(old)
     world.pass_time(30)
     assert (world.epochs(), world.assigned()) == (before, assigned)
+
+
+def test_a_term_that_a_former_leader_raised_late_is_raised_above(world: World) -> None:
+    start(world, "a", "b")
+    late = world.loop.spawn(Process("late"), world.store.raise_term(POOL, "former"), "late")
+    world.wait(late.done)
+    world.executor("c")
+    world.pass_time(30)
+    assert "c" not in world.assigned().values()
+    world.wait(lambda: world.settled("a", "b", "c"), 60)
+
+
+def test_two_operators_in_one_pool_leave_each_others_plan(world: World) -> None:
+    start(world, "a", "b")
+    world.start_another()
+    world.executor("c")
+    world.wait(lambda: world.settled("a", "b", "c"), 120)
+    before, assigned, term = world.epochs(), world.assigned(), world.term()
+    world.pass_time(300)
+    assert (world.epochs(), world.assigned()) == (before, assigned)
+    assert world.term() > term + 2

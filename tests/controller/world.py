@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -36,13 +37,21 @@ class Api(KeptObjects):
         super().__init__()
         self.hidden: set[ResourceKey] = set()
         """Objects that lists leave out."""
+        self.lists: Counter[ResourceKind] = Counter()
+        """How often each kind was listed."""
         self.events: list[tuple[str, str]] = []
         self.heard: Callable[[Resource, bool], None] = lambda resource, gone: None
         self._now = now
         self._made = 0
 
-    def apply(self, name: str, spec: Mapping[str, Any], annotations: Mapping[str, str] | None = None) -> None:
-        key = key_of(name)
+    def apply(
+        self,
+        name: str,
+        spec: Mapping[str, Any],
+        annotations: Mapping[str, str] | None = None,
+        kind: ResourceKind = ResourceKind.TIMER_GROUP,
+    ) -> None:
+        key = key_of(name, kind)
         known = self.objects.get(key)
         if known is None:
             self._made += 1
@@ -53,8 +62,8 @@ class Api(KeptObjects):
         told = dict(annotations or known.annotations)
         self._keep(replace(known, spec=dict(spec), generation=generation, annotations=told))
 
-    def delete(self, name: str) -> None:
-        known = self.objects[key_of(name)]
+    def delete(self, name: str, kind: ResourceKind = ResourceKind.TIMER_GROUP) -> None:
+        known = self.objects[key_of(name, kind)]
         if known.finalizers:
             self._keep(replace(known, deleting=True, deletion_requested=self._now()))
         else:
@@ -64,6 +73,7 @@ class Api(KeptObjects):
         self._keep(replace(self.objects[key_of(name)], status=status))
 
     async def list(self, kind: ResourceKind, namespace: str | None) -> list[Resource]:
+        self.lists[kind] += 1
         return [
             one
             for key, one in self.objects.items()
@@ -219,6 +229,9 @@ class World:
     def assigned(self) -> dict[ShardKey, str | None]:
         return {key: row.assigned_to for key, row in self.database.shards.items()}
 
+    def term(self) -> int:
+        return max(row.plan_term for row in self.database.shards.values())
+
     def settled(self, *names: str) -> bool:
         """Whether all shards are owned by exactly these executors, as assigned."""
         rows = list(self.database.shards.values())
@@ -239,8 +252,8 @@ class _Away:
         """Nothing happens after a commit."""
 
 
-def key_of(name: str) -> ResourceKey:
-    return ResourceKey(ResourceKind.TIMER_GROUP, NAMESPACE, name)
+def key_of(name: str, kind: ResourceKind = ResourceKind.TIMER_GROUP) -> ResourceKey:
+    return ResourceKey(kind, NAMESPACE, name)
 
 
 def owner_of(name: str, cluster: str = "default") -> str:

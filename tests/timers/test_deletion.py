@@ -1,5 +1,6 @@
 """The end of Timers: both policies, in every state of row, group and store."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -156,6 +157,25 @@ async def test_a_resource_whose_finalizer_somebody_took_off_is_dealt_with_when_i
     row = await cluster.find("t")
     assert (row is None) == (policy == "Delete")
     assert row is None or row.managed_by is None
+
+
+async def test_one_that_another_finalizer_holds_is_dealt_with_when_it_is_gone(cluster: Cluster) -> None:
+    """Ours was taken off by somebody else."""
+    await cluster.apply("t", one_shot(soon()))
+    known = cluster.api.objects[key_of("t")]
+    cluster.api.objects[known.key] = replace(known, deleting=True, finalizers=("example.com/other",))
+    await cluster.reconcile("t")
+    assert cluster.timers.concerned(key_of("t"))
+    del cluster.api.objects[known.key]
+    await cluster.timers.absent(key_of("t"))
+    assert await cluster.find("t") is None
+
+
+async def test_one_that_was_let_go_with_its_row_is_of_no_concern(cluster: Cluster) -> None:
+    await cluster.apply("t", one_shot(soon()))
+    assert cluster.timers.concerned(key_of("t"))
+    await delete(cluster)
+    assert not cluster.timers.concerned(key_of("t"))
 
 
 async def test_a_row_whose_resource_nobody_knows_is_left_alone(cluster: Cluster) -> None:

@@ -34,19 +34,21 @@ log = structlog.get_logger(__name__)
 
 
 class Absence:
-    """Looks for what is suspected to be gone. `gone` is told of each that is, until it does not raise."""
+    """Looks for what is suspected to be gone, and of concern. `gone` is told of each that is, until it does not raise."""
 
     def __init__(
         self,
         api: ResourceApi,
         served: Callable[[str], bool],
         suspects: Callable[[], Iterable[ResourceKey]],
+        concerned: Callable[[ResourceKey], bool],
         gone: Callable[[ResourceKey], Awaitable[None]],
         clock: Clock,
     ) -> None:
         self._api = api
         self._served = served
         self._suspects = suspects
+        self._concerned = concerned
         self._gone = gone
         self._clock = clock
         self._missed: dict[ResourceKey, float | None] = {}
@@ -73,6 +75,7 @@ class Absence:
                 self._swept_at = now
                 for key in self._suspects():
                     self.suspect(key)
+            self._missed = {key: missed for key, missed in self._missed.items() if self._concerned(key)}
             due = [key for key, missed in self._missed.items() if missed is None or now - missed >= APART]
             places = {(key.kind, key.namespace) for key in due}
             for kind, namespace in sorted(places):

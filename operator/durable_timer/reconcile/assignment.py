@@ -1,7 +1,8 @@
 """The planner of one pool of one store: which executor is to own which shard, of all groups together.
 
-It leads by its term, which the store checks: what an earlier leader writes late changes nothing. It declares silent
-members dead as members do of each other, so that a pool recovers though the last two of it died at once.
+It leads by its term, which the store checks: what an earlier leader writes late changes nothing, and where that write
+raised the term, the leader raises it above after a while. It declares silent members dead as members do of each other, so
+that a pool recovers though the last two of it died at once.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ QUIET: Final = 3.0
 
 PIECE: Final = 2000
 """Assignments of one call."""
+
+SUPERSEDED_PAUSE: Final = 60.0
+"""Seconds after which a planner that met a later term, and leads still, raises the term above it."""
 
 log = structlog.get_logger(__name__)
 
@@ -88,7 +92,7 @@ class Planner:
         self._shards: tuple[Shard, ...] = ()
         self._shards_at = float("-inf")
         self._published: PoolState | None = None
-        self._superseded = False
+        self._superseded_at: float | None = None
 
     async def run(self) -> None:
         """Plans until cancelled; a store that is away is asked again."""
@@ -111,11 +115,10 @@ class Planner:
         return min(ends)
 
     async def _turn(self) -> None:
-        if self._term is None:
+        if self._term is None or self._superseded_for(SUPERSEDED_PAUSE):
             if not self._leading():
                 return
-            self._term = await self._store.raise_term(self._pool.name, self._identity)
-            log.info("plans", **self._named(), term=self._term)
+            self._term, self._superseded_at, self._token = await self._raise_term(), None, None
         members = await self._store.members(self._pool.name)
         now = self._clock.monotonic()
         self._watch.observe(members, now)
@@ -127,6 +130,14 @@ class Planner:
         if state != self._published:
             self._published = state
             self._publish(state)
+
+    async def _raise_term(self) -> int:
+        term = await self._store.raise_term(self._pool.name, self._identity)
+        log.info("plans", **self._named(), term=term)
+        return term
+
+    def _superseded_for(self, seconds: float) -> bool:
+        return self._superseded_at is not None and self._clock.monotonic() - self._superseded_at >= seconds
 
     async def _declare(self, members: list[Member], now: float) -> list[Member]:
         """Declares the silent dead; the members as they are after that."""
@@ -166,11 +177,12 @@ class Planner:
 
     def _changes(self, members: Sequence[Member], shards: Sequence[Shard], term: int) -> list[Assignment]:
         """What the plan would have otherwise: nothing while nobody lives, or another planner has the term."""
-        ahead = max((shard.plan_term for shard in shards), default=0) > term
-        if ahead and not self._superseded:
-            log.warning("another operator plans this pool: two of them lead in one store", **self._named())
-        self._superseded = ahead
-        if ahead or not self._counted:
+        if max((shard.plan_term for shard in shards), default=0) > term:
+            if self._superseded_at is None:
+                self._superseded_at = self._clock.monotonic()
+                log.warning("another operator planned this pool: do two of them lead in one store?", **self._named())
+            return []
+        if not self._counted:
             return []
         planned = rebalance([m for m in members if m.incarnation in self._counted], shards)
         return [

@@ -35,6 +35,10 @@ class Reconciler(Protocol):
         """
         ...
 
+    def concerned(self, key: ResourceKey) -> bool:
+        """Whether there is anything left to do once the resource is gone: nobody looks for it otherwise."""
+        ...
+
     async def absent(self, key: ResourceKey) -> None:
         """The resource is gone for sure (`reconcile.absence`), or another time told so: idempotent. Raises as above."""
         ...

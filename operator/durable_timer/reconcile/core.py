@@ -75,7 +75,7 @@ class Core:
         self._purger = Purger(
             self._directory, settings.request_timeout, clock, leading, lambda _, group: self._group_concerns(group)
         )
-        self._absence = Absence(api, self.serves, self._suspects, self._gone, clock)
+        self._absence = Absence(api, self.serves, self._suspects, self._concerned, self._gone, clock)
         timers = TimerReconciler(stores, api, self._cache, self._directory, clock, leading)
         self._drift = Drift(self._cache, timers, self._queue.add, clock)
         self._reconcilers: Mapping[ResourceKind, Reconciler] = {
@@ -128,6 +128,9 @@ class Core:
             if newer is not None:
                 self._cache.put(newer)
             raise
+
+    def _concerned(self, key: ResourceKey) -> bool:
+        return self._reconcilers[key.kind].concerned(key)
 
     async def _gone(self, key: ResourceKey) -> None:
         if self._cache.drop(key):

@@ -99,6 +99,10 @@ class GroupReconciler:
             return await self._publish(resource, self._publisher.unserved(resource, spec, blocked))
         return await self._publish(resource, await self._gather(resource, spec, store))
 
+    def concerned(self, key: ResourceKey) -> bool:  # noqa: ARG002 - what is known of any resource has to be forgotten
+        """See `Reconciler`."""
+        return True
+
     async def absent(self, key: ResourceKey) -> None:
         """See `Reconciler`: the groups that it registered are marked as deleted, and kept.
 

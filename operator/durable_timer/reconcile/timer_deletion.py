@@ -36,16 +36,17 @@ class TimerDeletion:
         self._waiting_since: dict[str, float] = {}
 
     async def finish(self, resource: Resource) -> bool:
-        """Deals with the row of a resource that is being deleted, and lets it go.
+        """Deals with the row of a resource that is being deleted, and lets it go; whether nothing is left to do then.
 
-        False when it had to be let go without its row, because the store has been away for ten minutes.
+        False when it had to be let go without its row, because the store has been away for ten minutes, and where
+        somebody took our finalizer off: its row is dealt with when the resource is gone.
 
         Raises:
             StoreError: The store is away, for a shorter time yet.
             KubeError: Something that passes.
         """
         if FINALIZER not in resource.finalizers:
-            return True
+            return False
         done = await self._row_is_gone(resource)
         with contextlib.suppress(KubeGone):
             await self._api.set_finalizer(resource, present=False)

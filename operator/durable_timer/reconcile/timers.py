@@ -115,6 +115,10 @@ class TimerReconciler:
         await self._publish(resource, situation, verdict)
         return look_again(situation, verdict)
 
+    def concerned(self, key: ResourceKey) -> bool:
+        """See `Reconciler`: one that was let go with its row, as nearly all are, is not looked for."""
+        return key in self._known
+
     async def absent(self, key: ResourceKey) -> None:
         """Deals with the row of a resource that is gone, also where somebody took our finalizer off it."""
         if (resource := self._known.get(key)) is not None:
