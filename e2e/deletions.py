@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import orjson
 
+from durable_timer.models.group import GroupState
+from durable_timer.stores.sql.rows import GROUP_STATE_CODES
 from e2e.kubectl import waited
 from e2e.stage import RELEASE, Stage, resource
 from faults.checks import PLANNED_WITHIN, Fault, Measured
@@ -37,7 +39,16 @@ AGAIN_WITHIN: Final = 120.0
 TIMERS: Final = 20
 ENDS_WITHIN: Final = 60.0
 
+DECLARED: Final = 400
+"""Timers of the other group that are deleted, half of each policy; half of each fall due soon."""
+
+DECLARED_DUE_IN: Final = timedelta(seconds=150)
+DECLARED_WITHIN: Final = 60.0
+"""Seconds until they are Ready, and until they are gone."""
+
 _COUNT: Final = "SELECT count(*) FROM timers WHERE group_id = $1"
+_COUNT_NAMED: Final = "SELECT count(*) FROM timers WHERE group_id = $1 AND timer_id LIKE $2"
+_STATE: Final = "SELECT state FROM timer_groups WHERE group_id = $1"
 
 
 def purged(stage: Stage) -> Fault:
@@ -54,6 +65,60 @@ def purged(stage: Stage) -> Fault:
     measured = (
         Measured("the group gone with 100,000 rows", gone, GONE_WITHIN),
         Measured("another of that name Ready", again, EMPTY_FOR + GONE_WITHIN),
+    )
+    return Fault(begun=begun, ended=begun, within=PLANNED_WITHIN, measured=measured)
+
+
+def purged_again(stage: Stage) -> Fault:
+    """deletionPolicy Delete: the resource goes without its purge, and one of that name waits until that has ended."""
+    _other(stage, deletionPolicy="Delete")
+    begun = time.time()
+    stage.kubectl("delete", "timergroup", OTHER, "--wait=false")
+    waited(lambda: _purging(stage), GONE_WITHIN)
+    stage.kubectl("patch", "timergroup", OTHER, "--type=merge", '--patch={"metadata":{"finalizers":null}}')
+    waited(lambda: not stage.kubectl("get", "timergroup", OTHER, "--ignore-not-found"), GONE_WITHIN)
+    stage.kubectl.apply(resource("TimerGroup", OTHER, deletionPolicy="Delete"))
+    waits = waited(lambda: _reason(stage) == "Purging", REFUSED_WITHIN)
+    if not _rows(stage):
+        raise RuntimeError("the purge had ended before the group was applied again")
+    stage.wait_ready("timergroup", OTHER, GONE_WITHIN)
+    again = time.time() - begun
+    if left := _rows(stage):
+        raise RuntimeError(f"{left} rows of the deleted group are left in the one of its name")
+    _create(stage, "soon", SOON, timedelta(seconds=1))
+    fired = waited(lambda: _fired(stage) == SOON, GONE_WITHIN)
+    measured = (
+        Measured("the one applied again says that it waits for the purge", waits, REFUSED_WITHIN),
+        Measured("it is Ready, after 100,000 rows went,", again, GONE_WITHIN),
+        Measured("its first 500 timers fired", fired, OVERDUE_WITHIN),
+    )
+    return Fault(begun=begun, ended=begun, within=PLANNED_WITHIN, measured=measured)
+
+
+def declared(stage: Stage) -> Fault:
+    """Timers of both policies beside 100,000 rows of their group: rows go with Delete, and fire on with Retain."""
+    _other(stage)
+    due = datetime.now(UTC) + DECLARED_DUE_IN
+    stage.kubectl.apply(*(_timer(stage, number, due) for number in range(DECLARED)))
+    every = ("timers.durabletimer.dev", "--all", f"--timeout={DECLARED_WITHIN:g}s")
+    stage.kubectl("wait", *every, "--for=condition=Ready")
+    before = _rows(stage)
+    begun = time.time()
+    stage.kubectl("delete", *every)
+    gone = time.time() - begun
+    left = [_rows(stage, f"k8s:%-{policy}-%") for policy in ("delete", "retain")]
+    if left != [0, DECLARED // 2] or _rows(stage) != before - DECLARED // 2:
+        raise RuntimeError(f"rows with Delete and with Retain: {left}; in all {_rows(stage)}, before {before}")
+    if time.time() > due.timestamp():
+        raise RuntimeError("the deletion took until the timers fell due: nothing is shown")
+    time.sleep(max(0.0, due.timestamp() - time.time()))
+    fired = waited(lambda: len(_fired_of(stage, "-retain-")) == DECLARED // 4, GONE_WITHIN)
+    time.sleep(LATE)
+    if wrongly := _fired_of(stage, "-delete-"):
+        raise RuntimeError(f"fired though deleted: {sorted(wrongly)[:5]}")
+    measured = (
+        Measured(f"{DECLARED} Timers gone", gone, DECLARED_WITHIN),
+        Measured(f"the {DECLARED // 4} retained ones that fell due fired", fired, OVERDUE_WITHIN),
     )
     return Fault(begun=begun, ended=begun, within=PLANNED_WITHIN, measured=measured)
 
@@ -100,6 +165,20 @@ def _timers(stage: Stage) -> None:
     stage.kubectl("wait", "timers.durabletimer.dev", "--all", "--for=condition=Ready", "--timeout=60s")
 
 
+def _timer(stage: Stage, number: int, due: datetime) -> dict[str, Any]:
+    """One of those that are deleted: by number of either policy, and due then or a month later."""
+    policy = ("Delete", "Retain")[number % 2]
+    at = due if number % 4 < 2 else due + FAR
+    return resource(
+        "Timer",
+        f"timer-{policy.lower()}-{number}",
+        groupRef={"name": OTHER},
+        executeAt=at.isoformat(timespec="seconds"),
+        callbackUrl=f"{stage.receiver.targets.quick}/",
+        deletionPolicy=policy,
+    )
+
+
 def _other(stage: Stage, **spec: object) -> float:
     """Another group, with many timers far away and, where it is kept, some that are due soon; answers when."""
     stage.kubectl.apply(resource("TimerGroup", OTHER, **spec))
@@ -137,9 +216,27 @@ def _ask(stage: Stage, method: str, path: str, body: object) -> tuple[int, Any]:
         return answer.status, orjson.loads(answer.read())
 
 
-def _rows(stage: Stage) -> int:
-    [row] = stage.ownership.fetch(_COUNT, OTHER)
+def _rows(stage: Stage, like: str | None = None) -> int:
+    """The other group's rows, or those with such an id."""
+    [row] = stage.ownership.fetch(_COUNT, OTHER) if like is None else stage.ownership.fetch(_COUNT_NAMED, OTHER, like)
     return int(row["count"])
+
+
+def _purging(stage: Stage) -> bool:
+    """Whether the store says so of the other group."""
+    [row] = stage.ownership.fetch(_STATE, OTHER)
+    return bool(row["state"] == GROUP_STATE_CODES[GroupState.PURGING])
+
+
+def _reason(stage: Stage) -> str:
+    """Why the other group is not Ready, as its condition says; empty before it has one."""
+    conditions = stage.kubectl.get("timergroup", OTHER).get("status", {}).get("conditions", [])
+    return next((one["reason"] for one in conditions if one["type"] == "Ready" and one["status"] != "True"), "")
+
+
+def _fired_of(stage: Stage, part: str) -> set[str]:
+    """The ids with that part that were delivered."""
+    return {one.id for one in stage.receiver.callbacks() if part in one.id}
 
 
 def _fired(stage: Stage) -> int:

@@ -42,6 +42,8 @@ SCENARIOS: Final = (
     Scenario(name="upgrade", about="helm upgrade with other values, and helm rollback", act=rollouts.upgrade, lasts=35),
     Scenario(name="narrow", about="the operator told to watch another namespace for 30 s", act=rollouts.narrowed, lasts=45),
     Scenario(name="delete_group", about="another group with 100,000 pending timers deleted with them, and applied again with another shard count", act=deletions.purged, lasts=90),
+    Scenario(name="delete_again", about="the same, and applied again with the same shard count while its purge runs", act=deletions.purged_again, lasts=60),
+    Scenario(name="delete_timers", about="400 Timers of both policies deleted beside 100,000 rows of their group", act=deletions.declared, lasts=175),
     Scenario(name="delete_kept", about="another group with 100,000 pending timers deleted without them, and applied again", act=deletions.kept, lasts=30),
     Scenario(name="uninstall", about="helm uninstall with live groups and Timers, the namespace deleted, and all installed again", act=deletions.uninstalled, lasts=40),
     Scenario(name="operator_gone", about="no operator for 60 s, an executor killed meanwhile", act=outages.operator_gone, lasts=75),
