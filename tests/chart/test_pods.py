@@ -1,12 +1,16 @@
 """What the chart's pods are."""
 
+import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from durable_timer.config.settings import EnginePart
 from durable_timer.config.sources import load
+from durable_timer.models.durations import parse_duration
 from durable_timer_api.handlers import service
 from tests.support.helm import Helm, Json, Objects
 
@@ -124,17 +128,11 @@ def test_no_url_is_shown(full: Objects) -> None:
 
 
 def test_programs_accept_their_settings(full: Objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files: dict[str, str] = full.one("ConfigMap", "-settings")["data"]
-    assert files.keys() == {
-        "operator.yaml",
-        "bridge.yaml",
-        *(f"executor-{key}.yaml" for key in ("default", "reports", "slow")),
-    }
     for deployment in full.of("Deployment"):
         container = deployment["spec"]["template"]["spec"]["containers"][0]
         config = Path(environment(deployment)["DURABLE_TIMER_CONFIG"]).name
         file = tmp_path / config
-        file.write_text(files[config])
+        file.write_text(settings_file(deployment, config))
         with monkeypatch.context() as patch:
             for variable in container["env"]:
                 stores = variable["name"].startswith("DURABLE_TIMER_STORE")
@@ -153,6 +151,24 @@ def test_programs_accept_their_settings(full: Objects, tmp_path: Path, monkeypat
         if name == "operator":
             assert settings.kubernetes.lease_name == "dt-durable-timer-operator"
             assert settings.kubernetes.lease_namespace == "timers"
+
+
+def test_pods_of_the_former_revision_keep_their_settings(helm: Helm, plain: Objects) -> None:
+    changed = helm.render({"settings": {"engine": {"look_ahead": "5s"}}})
+    before, after = ([each for each in objects if each["kind"] != "Deployment"] for objects in (plain, changed))
+    assert before == after, "what running pods mount must not change under them"
+
+
+def test_the_grace_period_bounds_the_drain(helm: Helm) -> None:
+    def drain(values: Json) -> timedelta:
+        deployment = helm.render(values).one("Deployment", "-executor-default")
+        config = yaml.safe_load(settings_file(deployment, "executor-default.yaml"))
+        return parse_duration(config["engine"]["drain_timeout"])
+
+    assert drain({}) == EnginePart().drain_timeout
+    assert drain({"executor": {"terminationGracePeriodSeconds": 60}}) == timedelta(seconds=35)
+    assert drain({"executor": {"terminationGracePeriodSeconds": 7200}}) == timedelta(hours=1)
+    assert drain({"settings": {"engine": {"drain_timeout": "1m40s"}}}) == timedelta(seconds=100)
 
 
 def test_a_change_of_settings_replaces_just_the_pods_it_is_for(helm: Helm, plain: Objects) -> None:
@@ -174,6 +190,18 @@ def test_a_changed_url_replaces_just_the_pods_that_use_it(helm: Helm) -> None:
 
     one, other = marks("postgresql://h/one"), marks("postgresql://h/other")
     assert {name.rpartition("-")[2] for name in one if one[name] != other[name]} == {"operator", "bridge"}
+
+
+def settings_file(deployment: Json, name: str) -> str:
+    """What a pod finds in its file of settings: the annotation that the file is made from."""
+    template = deployment["spec"]["template"]
+    volume = next(each for each in template["spec"]["volumes"] if each["name"] == "settings")
+    (item,) = volume["downwardAPI"]["items"]
+    assert item["path"] == name
+    source = re.fullmatch(r"metadata\.annotations\['(.+)'\]", item["fieldRef"]["fieldPath"])
+    assert source is not None
+    text: str = template["metadata"]["annotations"][source[1]]
+    return text
 
 
 def environment(deployment: Json) -> dict[str, Any]:

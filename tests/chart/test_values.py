@@ -38,6 +38,15 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"bridge": {"service": {"port": 70000}}}, "/bridge/service/port"),
     ({"bridge": {"ingress": {"enabled": True}}}, "bridge.ingress.hosts: an Ingress needs at least one host"),
     ({"bridge": {"preStopSeconds": 30}}, "bridge.terminationGracePeriodSeconds: must exceed preStopSeconds"),
+    ({"bridge": {"settings": {"http": {"request_timeout": "60s"}}}}, "http.request_timeout (60s) and 2 s for the"),
+    ({"settings": {"http": {"request_timeout": "22s500ms"}}}, "2 s for the last answers, 30 in all"),
+    ({"executor": {"terminationGracePeriodSeconds": 29}}, "/executor/terminationGracePeriodSeconds"),
+    (
+        {"executorPools": {"x": {"settings": {"engine": {"drain_timeout": "5m11s"}}}}},
+        "executorPools.x: terminationGracePeriodSeconds (330) must exceed engine.drain_timeout (5m11s) by 20",
+    ),
+    ({"metrics": {"serviceMonitor": {"interval": "60s"}}}, "/metrics/serviceMonitor/interval"),
+    ({"metrics": {"serviceMonitor": {"interval": "1m"}}}, "/metrics/serviceMonitor/interval"),
     ({"bridge": {"autoscaling": {"enabled": True, "minReplicas": 11}}}, "bridge.autoscaling: minReplicas is above"),
     (
         {"executor": {"autoscaling": {"minReplicas": 11, "hpa": {"enabled": True}}}},

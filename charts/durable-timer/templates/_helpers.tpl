@@ -173,16 +173,40 @@ key: url
 {{- end -}}
 {{- end }}
 
-{{/* A component's file of settings: those of all, then its own, then what the chart decides. Input: dict root, own, decided. */}}
+{{/* What the user says of a component's settings: those of all, then its own. Input: dict root, own. */}}
+{{- define "durable-timer.said" -}}
+{{- toYaml (mergeOverwrite (deepCopy .root.Values.settings) (deepCopy (.own | default dict))) -}}
+{{- end }}
+
+{{/* Seconds of a duration such as 1m30s, rounded up. */}}
+{{- define "durable-timer.seconds" -}}
+{{- $milliseconds := 0 -}}
+{{- range $part := regexFindAll "[0-9]+(h|ms|m|s)" (toString .) -1 -}}
+{{- $unit := regexReplaceAll "[0-9]+" $part "" -}}
+{{- $milliseconds = add $milliseconds (mul (trimSuffix $unit $part | atoi) (index (dict "h" 3600000 "m" 60000 "s" 1000 "ms" 1) $unit)) -}}
+{{- end -}}
+{{- div (add $milliseconds 999) 1000 -}}
+{{- end }}
+
+{{/* A component's file of settings: the usual ones, what the user says, what the chart decides. Input: dict root, own, decided, usual. */}}
 {{- define "durable-timer.settings" -}}
-{{- $all := mergeOverwrite (deepCopy .root.Values.settings) (deepCopy (.own | default dict)) -}}
+{{- $all := include "durable-timer.said" . | fromYaml -}}
 {{- range $name := list "listen" "store" "stores" "pool" "groups" "member_name" "member_host" "kubernetes" -}}
 {{- if hasKey $all $name -}}
 {{- fail (printf "settings.%s is decided by other values of this chart" $name) -}}
 {{- end -}}
 {{- end -}}
 {{- $usual := dict "log" (dict "format" "json") "database" (dict "start_wait" "4m") -}}{{/* less than the startup probe's patience */}}
-{{- toYaml (mergeOverwrite $usual $all .decided) -}}
+{{- toYaml (mergeOverwrite $usual (.usual | default dict) $all .decided) -}}
+{{- end }}
+
+{{/*
+The volume with a program's settings. They come from an annotation of the pod: so the pods of the former revision keep theirs
+when they restart, while those of the new one cannot start on what was set wrongly. Input: the file's name.
+*/}}
+{{- define "durable-timer.settingsVolume" -}}
+downwardAPI:
+  items: [{path: {{ . }}, fieldRef: {fieldPath: "metadata.annotations['durabletimer.dev/settings']"}}]
 {{- end }}
 
 {{- define "durable-timer.podSecurityContext" -}}
