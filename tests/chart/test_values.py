@@ -1,12 +1,13 @@
 """What values the chart takes, and what it refuses."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import yaml
 
-from docs.chart import CHART, descriptions, property_of
+from docs.chart import CHART, KUBE_VERSION, descriptions, property_of
 from tests.support.helm import Helm, HelmRefused
 
 WRONG: list[tuple[dict[str, Any], str]] = [
@@ -87,6 +88,58 @@ def test_every_value_has_words_and_a_schema() -> None:
     assert not missing
     for path in words:
         assert property_of(schema, path)["description"]
+
+
+def test_text_stays_text_whatever_it_looks_like(helm: Helm) -> None:
+    values = {
+        "crds": {"install": False},
+        "fullnameOverride": "10",
+        "nameOverride": "12",
+        "executorPools": {"1": {}, "on": {"pool": "2"}, "true": {"autoscaling": {"hpa": {"enabled": True}}}},
+        "executor": {"secretNamespaces": [{"namespace": "2025", "names": ["3"]}]},
+        "watch": {"namespaces": ["2026"]},
+        "stores": {
+            "default": {
+                "secretName": "4",
+                "secretKey": "5",
+                "tls": {"mode": "verify-ca", "caSecretName": "6", "caKey": "7"},
+            },
+            "8": {"secretName": "9", "tls": {"mode": "verify-ca", "caConfigMapName": "10"}},
+        },
+        "bridge": {
+            "tls": {"secretName": "11"},
+            "ingress": {"enabled": True, "className": "12", "hosts": [{"host": "13"}]},
+        },
+        "image": {"pullSecrets": ["14"]},
+        "priorityClass": {"name": "15"},
+        "metrics": {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}},
+        "networkPolicy": {"enabled": True},
+    }
+    command = ("template", "007", str(CHART), "--namespace", "2024", "--kube-version", KUBE_VERSION)
+    objects = [each for each in yaml.safe_load_all(helm.run(*command, values=values)) if each]
+    assert {each["metadata"]["namespace"] for each in objects if "namespace" in each["metadata"]} == {
+        "2024",
+        "2025",
+        "2026",
+    }
+    assert not {place for each in objects for place in numbers(each, each["kind"])}
+
+
+def numbers(part: Any, place: str) -> Iterator[str]:
+    """The places of what is not text where only text belongs: names, namespaces, keys, labels and annotations."""
+    named = {"name", "namespace", "secretName", "key", "path", "ingressClassName", "priorityClassName"}
+    texts = {"labels", "annotations", "matchLabels", "matchNames", "resourceNames"}
+    if isinstance(part, dict):
+        for name, value in part.items():
+            inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+            if (name in named and not isinstance(value, str)) or (
+                name in texts and not all(isinstance(each, str) for each in inside)
+            ):
+                yield f"{place}.{name}"
+            yield from numbers(value, f"{place}.{name}")
+    elif isinstance(part, list):
+        for each in part:
+            yield from numbers(each, place)
 
 
 def test_a_pool_that_is_there_by_default_can_be_left_out(helm: Helm) -> None:

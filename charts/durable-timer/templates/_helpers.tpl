@@ -43,13 +43,13 @@ app.kubernetes.io/part-of: durable-timer
 
 {{/* What selects pods; never changes. Input: dict root, component, executors (a pool's key, or nothing). */}}
 {{- define "durable-timer.selector" -}}
-app.kubernetes.io/name: {{ include "durable-timer.name" .root }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ include "durable-timer.name" .root | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 {{- with .component }}
 app.kubernetes.io/component: {{ . }}
 {{- end }}
 {{- with .executors }}
-durabletimer.dev/executors: {{ . }}
+durabletimer.dev/executors: {{ . | quote }}
 {{- end }}
 {{- end }}
 
@@ -76,8 +76,8 @@ durabletimer.dev/executors: {{ . }}
 {{- if and $store.secretName $store.url -}}
 {{- fail (printf "stores.%s: name either secretName or url" .name) -}}
 {{- else if $store.secretName -}}
-name: {{ $store.secretName }}
-key: {{ $store.secretKey | default "url" }}
+name: {{ $store.secretName | quote }}
+key: {{ $store.secretKey | default "url" | quote }}
 {{- else if or $store.url (and (eq .name "default") .root.Values.embedded.enabled) -}}
 name: {{ $own }}
 key: url
@@ -94,12 +94,12 @@ key: url
 {{- if $tls.mode }}
 {{- $raw := printf "STORE_URL_%s" (.name | upper | replace "-" "_") }}
 - name: {{ $raw }}
-  valueFrom: {secretKeyRef: {name: {{ $secret.name }}, key: {{ $secret.key }}}}
+  valueFrom: {secretKeyRef: {name: {{ $secret.name | quote }}, key: {{ $secret.key | quote }}}}
 - name: {{ .variable }}
   value: "$({{ $raw }})?sslmode={{ $tls.mode }}{{ with include "durable-timer.storeAuthority" (dict "name" .name "tls" $tls) }}&sslrootcert={{ . }}{{ end }}"
 {{- else }}
 - name: {{ .variable }}
-  valueFrom: {secretKeyRef: {name: {{ $secret.name }}, key: {{ $secret.key }}}}
+  valueFrom: {secretKeyRef: {name: {{ $secret.name | quote }}, key: {{ $secret.key | quote }}}}
 {{- end }}
 {{- end }}
 
@@ -136,10 +136,10 @@ key: url
 {{- $tls := (index $.root.Values.stores $name | default dict).tls | default dict }}
 {{- if $tls.caSecretName }}
 - name: store-{{ $name }}
-  secret: {secretName: {{ $tls.caSecretName }}, items: [{key: {{ $tls.caKey | default "ca.crt" }}, path: {{ $tls.caKey | default "ca.crt" }}}]}
+  secret: {secretName: {{ $tls.caSecretName | quote }}, items: [{key: {{ $tls.caKey | default "ca.crt" | quote }}, path: {{ $tls.caKey | default "ca.crt" | quote }}}]}
 {{- else if $tls.caConfigMapName }}
 - name: store-{{ $name }}
-  configMap: {name: {{ $tls.caConfigMapName }}, items: [{key: {{ $tls.caKey | default "ca.crt" }}, path: {{ $tls.caKey | default "ca.crt" }}}]}
+  configMap: {name: {{ $tls.caConfigMapName | quote }}, items: [{key: {{ $tls.caKey | default "ca.crt" | quote }}, path: {{ $tls.caKey | default "ca.crt" | quote }}}]}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -232,11 +232,11 @@ terminationGracePeriodSeconds: {{ .values.terminationGracePeriodSeconds }}
 {{- with .root.Values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 {{- with .values.priorityClassName | default (include "durable-timer.priorityClass" .root) }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .values.nodeSelector }}
 nodeSelector:
