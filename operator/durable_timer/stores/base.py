@@ -26,6 +26,9 @@ from durable_timer.models.timer import NewTimer, TakenTimer, Timer, TimerChange
 DRAINED_LATELY: Final = timedelta(minutes=1)
 """For how long after a drain a sweep of its shard leaves nothing out."""
 
+NEXT_DUE_WITHIN: Final = timedelta(seconds=1)
+"""How far beyond its look-ahead a take tells what is due next. Each shard has to be looked at again within this time."""
+
 WakeListener = Callable[[str, Collection[int]], None]
 
 
@@ -73,7 +76,7 @@ class Taken:
 
     `timers` are running now, oldest first within a shard. `next_due`, by group and shard in the order of the request:
     seconds until the earliest pending timer left in that shard, by the store's clock (≤ 0 when more is due now, None
-    when nothing is pending). `now` is the store's.
+    when nothing is due by `NEXT_DUE_WITHIN` after the take's `ahead`). `now` is the store's.
     """
 
     timers: list[TakenTimer]

@@ -6,10 +6,11 @@ import pytest
 
 from durable_timer.models.outcome import OutcomeKind
 from durable_timer.models.ownership import Claim
+from durable_timer.models.page import TimerFilter
 from durable_timer.models.results import Refusal, Target
-from durable_timer.models.timer import TimerChange, TimerState
-from durable_timer.stores.base import TakeGroup, Taken, TakeShard
-from tests.stores.contract.world import LATER, NOW, SECOND, Executor, World, new_run
+from durable_timer.models.timer import Timer, TimerChange, TimerState
+from durable_timer.stores.base import NEXT_DUE_WITHIN, TakeGroup, Taken, TakeShard
+from tests.stores.contract.world import LATER, MINUTE, NOW, SECOND, Executor, World, new_run
 from tests.support.waiting import eventually
 
 AHEAD = timedelta(milliseconds=800)
@@ -187,24 +188,36 @@ def shards_of(executor: Executor) -> list[TakeShard]:
     return [TakeShard(claim.shard, claim.epoch, None) for claim in executor.claims]
 
 
+async def a_timer_each_half_second(world: World, shard: int, begin: timedelta = NOW) -> list[Timer]:
+    """For a minute: whenever a take comes that reaches to `begin`, one of them is due next."""
+    at = await world.store.now() + begin
+    await world.results(*(world.new(world.id_in(shard), execute_at=at + SECOND / 2 * n) for n in range(1, 121)))
+    page = await world.store.list(world.group_id, TimerFilter(), limit=200, after=None, payloads=False)
+    return [row for row in page.timers if row.shard == shard]
+
+
 class TestNextDue:
     async def test_in_the_order_of_the_request(self, world: World, executor: Executor) -> None:
-        await world.create(world.id_in(2), delay=LATER)
-        request = TakeGroup(world.group_id, shards_of(executor)[::-1], 10)
+        await a_timer_each_half_second(world, 2)
+        request = TakeGroup(world.group_id, shards_of(executor)[::-1], 200)
         taken = await world.store.take_due([request], executor.me, NOW, new_run())
         ((third, second, first, zeroth),) = taken.next_due
         assert third is first is zeroth is None
         assert second is not None
-        assert 0 < second <= LATER.total_seconds()
+        assert 0 < second <= NEXT_DUE_WITHIN.total_seconds()
 
-    async def test_the_earliest_left(self, world: World, executor: Executor) -> None:
-        due, later, last = (world.id_in(0) for _ in range(3))
-        await world.create(due)
-        await world.create(later, delay=LATER)
-        await world.create(last, delay=LATER * 2)
-        taken = await executor.take()
-        row = await world.row(later)
-        assert taken.next_due[0][0] == pytest.approx((row.due_at - taken.now).total_seconds(), abs=1e-5)
+    @pytest.mark.parametrize("ahead", [NOW, LATER])
+    async def test_the_earliest_left(self, world: World, executor: Executor, ahead: timedelta) -> None:
+        rows = await a_timer_each_half_second(world, 0, ahead)
+        taken = await executor.take(ahead=ahead)
+        left = min(row.due_at for row in rows if row.timer_id not in ids(taken))
+        assert taken.next_due[0][0] == pytest.approx((left - taken.now).total_seconds(), abs=1e-5)
+
+    async def test_what_is_due_long_after_the_look_ahead_is_not_told(self, world: World, executor: Executor) -> None:
+        await world.create("due")
+        await world.create(*(world.id_in(shard) for shard in range(4)), delay=LATER)
+        taken = await executor.take(ahead=LATER - MINUTE)
+        assert (ids(taken), taken.next_due) == ({"due"}, [[None] * 4])
 
     async def test_more_due_than_the_limit(self, world: World, executor: Executor) -> None:
         await world.create(*(world.id_in(0) for _ in range(3)))

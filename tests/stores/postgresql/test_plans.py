@@ -39,6 +39,7 @@ GROUPS = {
     "future": (16, MILLION, timedelta(days=1), 0),
     "due": (16, MILLION, timedelta(days=-1), 0),
     "idle": (IDLE, 10 * IDLE, timedelta(days=1), 0),
+    "moved": (16, 10_000, timedelta(hours=1), 0),
     "over": (16, 100_000, timedelta(days=-1), 2),
     "failed": (16, 100_000, timedelta(days=-1), 3),
 }
@@ -119,6 +120,22 @@ async def test_idle_shards_cost_a_few_pages_each(connection: asyncpg.Connection)
     assert buffers(nodes) <= 16 * IDLE
     written = sum(node.get("Shared Dirtied Blocks", 0) for node in nodes[:1])
     assert written <= 5
+
+
+async def test_what_was_moved_on_costs_nothing_beside_a_held_transaction(
+    connection: asyncpg.Connection, million: str
+) -> None:
+    """Each timer was put off again and again, and somebody's snapshot keeps the entries of where it was before."""
+    untouched = buffers(await executed(connection, statements.TAKE, take("moved", 16, 100)))
+    holding = await asyncpg.connect(million)
+    try:
+        await holding.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        await holding.fetch("SELECT FROM timers LIMIT 1")
+        await connection.execute("UPDATE timers SET due_at = due_at + interval '1 hour' WHERE group_id = 'moved'")
+        moved = buffers(await executed(connection, statements.TAKE, take("moved", 16, 100)))
+    finally:
+        await holding.close()
+    assert moved <= untouched + 2 * 16
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from durable_timer.models.ownership import Claim, Shard, ShardKey
 from durable_timer.models.results import Refusal
 from durable_timer.models.timer import TakenTimer, Timer, TimerState
 from durable_timer.planning import transitions
-from durable_timer.stores.base import DRAINED_LATELY, Swept, TakeGroup, Taken, TakeShard
+from durable_timer.stores.base import DRAINED_LATELY, NEXT_DUE_WITHIN, Swept, TakeGroup, Taken, TakeShard
 from durable_timer.stores.memory.database import Due, MemoryDatabase
 
 LEAST_OF_A_SHARD = 8
@@ -40,7 +40,8 @@ def take(
         for group in groups
         for row, shard in _candidates(db, group, owned, now + ahead)
     ]
-    next_due = [[_next_due(db, group.group_id, shard, owned, now) for shard in group.shards] for group in groups]
+    near = ahead + NEXT_DUE_WITHIN
+    next_due = [[_next_due(db, group.group_id, shard, owned, now, near) for shard in group.shards] for group in groups]
     return Taken(timers=timers, next_due=next_due, now=now)
 
 
@@ -132,11 +133,11 @@ def _take_row(db: MemoryDatabase, row: Timer, epoch: int, run: int, now: datetim
 
 
 def _next_due(
-    db: MemoryDatabase, group_id: str, shard: TakeShard, owned: Collection[ShardKey], now: datetime
+    db: MemoryDatabase, group_id: str, shard: TakeShard, owned: Collection[ShardKey], now: datetime, near: timedelta
 ) -> float | None:
     key = ShardKey(group_id, shard.shard)
     entry = next(db.due(key, shard.floor), None) if key in owned else None
-    return None if entry is None else (entry.due_at - now).total_seconds()
+    return None if entry is None or entry.due_at > now + near else (entry.due_at - now).total_seconds()
 
 
 def _settle(db: MemoryDatabase, outcome: Outcome, now: datetime) -> bool:

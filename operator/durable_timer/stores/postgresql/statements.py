@@ -15,6 +15,7 @@ from typing import Final
 
 from sqlalchemy.dialects import postgresql
 
+from durable_timer.stores.base import NEXT_DUE_WITHIN
 from durable_timer.stores.sql.rows import (
     GROUP_COLUMNS,
     MEMBER_COLUMNS,
@@ -130,6 +131,7 @@ DELETE_LOCKED: Final = "DELETE FROM timers WHERE group_id = $1 AND timer_id = AN
 
 _QUEUE: Final = "t.group_id = n.group_id AND t.shard = n.shard AND t.state = 0 AND t.suspended <> 1"
 _MINE: Final = "timer_shards s ON s.group_id = n.group_id AND s.shard = n.shard AND s.epoch = n.epoch AND s.owner = $8"
+_NEAR: Final = f"statement_timestamp() + $9::interval + interval '{NEXT_DUE_WITHIN.total_seconds()} s'"
 _REMAINING: Final = "extract(epoch FROM t.due_at - statement_timestamp())::float8"
 _AGE: Final = "extract(epoch FROM statement_timestamp() - t.first_attempt_at)::float8"
 _TOO_LATE: Final = """coalesce(t.taken_at = statement_timestamp()
@@ -151,7 +153,7 @@ near AS MATERIALIZED (
        ORDER BY t.due_at, t.timer_id LIMIT n.in_shard + 1)
       UNION ALL
       (SELECT t.ctid, t.due_at, false FROM timers t WHERE {_QUEUE}
-         AND t.due_at > statement_timestamp() + $9::interval
+         AND t.due_at > statement_timestamp() + $9::interval AND t.due_at <= {_NEAR}
        ORDER BY t.due_at, t.timer_id LIMIT 1)
       LIMIT n.in_shard + 1
     ) b
@@ -189,16 +191,18 @@ FROM (
 UNION ALL
 SELECT {", ".join(TAKEN_COLUMNS)}, remaining, age, too_late, NULL, NULL, NULL, NULL FROM taken
 """
-"""Take: first a row with now and, for shards with anything pending (by their place among the named ones), the seconds to
+"""Take: first a row with now and, for shards with anything near (by their place among the named ones), the seconds to
 their next due and how many timers were chosen; then the timers.
 
 `near` reads, per claimed shard, what fits its bound and one more row, whose time is the shard's next due: two descents
-of the due index and not a row beyond, however many are due or pending. Nothing is locked up to there. `ranked` applies
-the group's limit, oldest first. Only then are locks taken, for what is returned alone: the shard rows FOR SHARE, in key
-order and with epoch and owner evaluated again (a claim that committed meanwhile leaves nothing; one that comes later
-waits for this take to commit), then the timers, skipping what others hold. A timer that was changed or taken since the
-snapshot has another place (ctid) and falls out; that is what `chosen` is counted for. `taken` writes by place and never
-waits. A shard without anything due is neither locked nor written.
+of the due index and not a row beyond, however many are due or pending. The second one ends at a time, too: while a
+transaction is held open elsewhere, the entries of all rows that were moved on or deleted since may lie before the first
+living row. Nothing is locked up to there. `ranked` applies the group's limit, oldest first. Only then are locks taken,
+for what is returned alone: the shard rows FOR SHARE, in key order and with epoch and owner evaluated again (a claim that
+committed meanwhile leaves nothing; one that comes later waits for this take to commit), then the timers, skipping what
+others hold. A timer that was changed or taken since the snapshot has another place (ctid) and falls out; that is what
+`chosen` is counted for. `taken` writes by place and never waits. A shard without anything due is neither locked nor
+written.
 """
 
 _ENDED: Final = "o.kind <= 1"

@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 
 from durable_timer.models.timer import TakenTimer
-from durable_timer.stores.base import TakeGroup, Taken
+from durable_timer.stores.base import NEXT_DUE_WITHIN, TakeGroup, Taken
 from durable_timer.stores.sql.documents import to_micros
 from durable_timer.stores.sql.rows import TAKEN_COLUMNS
 from durable_timer.stores.sqlite.statements import CODEC, json
@@ -47,11 +47,11 @@ DUE: Final = f"""
 NEXT_DUE: Final = f"""
     SELECT json_group_array(json_array(asked.key, (
         SELECT due_at FROM timers
-        WHERE group_id = :group AND shard = claimed.shard AND state = 0 AND suspended <> 1
+        WHERE group_id = :group AND shard = claimed.shard AND state = 0 AND suspended <> 1 AND due_at <= :near
         ORDER BY due_at, timer_id LIMIT 1
     ))) {_CLAIMED}
 """
-"""By claimed shard, the earliest timer left, as one JSON list."""
+"""By claimed shard, when the earliest timer left is due that is near, as one JSON list."""
 
 READ: Final = f"""
     SELECT json_group_array(json_array({", ".join(_HEX if name == "payload" else name for name in TAKEN_COLUMNS)},
@@ -81,13 +81,14 @@ def take_due(transaction: Transaction, groups: Sequence[TakeGroup], me: str, ahe
     """See `stores.base.Store.take_due`. `floor` saves nothing here: no index entry outlives its row."""
     timers: list[TakenTimer] = []
     next_due: list[list[float | None]] = []
+    until = transaction.micros + to_micros(ahead)
     for group in groups:
         asked = json([(shard.shard, shard.epoch) for shard in group.shards])
         scope = {"group": group.group_id, "shards": asked, "me": me}
-        rows = _oldest(transaction, group, scope, transaction.micros + to_micros(ahead))
+        rows = _oldest(transaction, group, scope, until)
         if rows:
             timers += _mark(transaction, rows, run)
-        next_due.append(_next_due(transaction, scope, len(group.shards)))
+        next_due.append(_next_due(transaction, scope, until, len(group.shards)))
     return Taken(timers, next_due, transaction.now)
 
 
@@ -127,8 +128,9 @@ def _taken(row: Sequence[Any], payloads: dict[int, bytes], run: int, now: int) -
     return CODEC.taken((*columns, remaining, age, late))
 
 
-def _next_due(transaction: Transaction, scope: dict[str, Any], shards: int) -> list[float | None]:
+def _next_due(transaction: Transaction, scope: dict[str, Any], until: int, shards: int) -> list[float | None]:
     next_due: list[float | None] = [None] * shards
+    scope = scope | {"near": until + to_micros(NEXT_DUE_WITHIN)}
     for place, due_at in _one(transaction.connection, NEXT_DUE, scope):
         if due_at is not None:
             next_due[place] = (due_at - transaction.micros) / 1e6
