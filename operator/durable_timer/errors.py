@@ -38,6 +38,13 @@ class StoreInUse(StoreError):
     """Another process holds an embedded store (one SQLite file belongs to one process)."""
 
 
+class UnreadableRow(StoreError):
+    """A timer's row holds what this release cannot read: written by a later one, or by hand. Nothing was written."""
+
+    def __init__(self, group_id: str, timer_id: str, fault: str) -> None:
+        super().__init__(f"the row of timer {timer_id!r} of group {group_id!r} cannot be read by this release: {fault}")
+
+
 class GroupError(StoreError):
     """A registration or a change of a group that the store refuses. Nothing was written."""
 

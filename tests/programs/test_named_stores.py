@@ -71,10 +71,10 @@ def test_a_store_that_does_not_answer_keeps_a_bridge_from_serving_none_of_the_ot
 
 
 def test_a_bridge_none_of_whose_stores_answers_does_not_start(tmp_path: Path) -> None:
-    stores = [("--set", f"stores.{name}=postgresql://nobody@127.0.0.1:1/x") for name in ("eu", "us")]
+    stores = [("--set", f"stores.{name}=postgresql://nobody@127.0.0.1:1/{name}") for name in ("eu", "us")]
     with ServiceProcess("bridge", *chain(*stores), log=tmp_path / "log") as bridge:
         assert bridge.wait() == ExitCode.STORE
-    assert "postgresql://nobody@127.0.0.1:1/x" in bridge.output
+    assert "postgresql://nobody@127.0.0.1:1/eu" in bridge.output
 
 
 def test_a_manifest_that_names_a_store_of_others_is_refused(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_manifest_that_names_a_store_of_others_is_refused(tmp_path: Path) -> N
         ({"store": "sqlite:///x"}, ["default"]),
         ({"stores.eu": URL}, ["eu"]),
         ({"stores.eu": URL, "store": "sqlite:///x"}, ["default", "eu"]),
-        ({"stores.eu": URL, "stores.default": URL}, ["eu", "default"]),
+        ({"stores.eu": URL, "stores.default": "sqlite:///x"}, ["eu", "default"]),
     ],
 )
 def test_the_stores_that_are_served(flags: dict[str, str], names: list[str]) -> None:
@@ -111,6 +111,13 @@ def test_a_wrong_one_is_named_and_never_repeated() -> None:
         load(None, {"stores.eu": "hunter2", "stores.Not_A_Label": URL})
     assert "--set stores.eu: must be a URL" in str(refused.value)
     assert "hunter2" not in str(refused.value)
+
+
+def test_two_names_for_one_database_are_refused() -> None:
+    """The groups of one would be ended as those of a former store of the other."""
+    with pytest.raises(ConfigError, match=r"stores\.us must be another database than that of 'eu'") as refused:
+        load(None, {"stores.eu": URL, "stores.us": URL.replace("hunter2", "hunter3") + "?sslmode=require"})
+    assert "hunter" not in str(refused.value)
 
 
 def test_passwords_are_not_shown() -> None:

@@ -8,6 +8,7 @@ import socket
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
@@ -288,6 +289,18 @@ class Settings(BaseSettings):
     )
     log: LogPart = Field(default_factory=LogPart, description="What is written to stderr.")
     tracing: TracingPart = Field(default_factory=TracingPart, description="OpenTelemetry traces.")
+
+    @model_validator(mode="after")
+    def _one_name_for_each_database(self) -> Self:
+        known: dict[tuple[str, str], str] = {}
+        for name, url in self.named_stores.items():
+            parts = urlsplit(url)
+            first = known.setdefault((parts.netloc.rpartition("@")[2], parts.path), name)
+            if first != name:
+                raise ValueError(
+                    f"stores.{name} must be another database than that of {first!r}: groups live in one store, by one name"
+                )
+        return self
 
     @property
     def named_stores(self) -> dict[str, str]:

@@ -132,6 +132,21 @@ class TestPlan:
         assert second > first
         assert {row.plan_term for row in await world.shard_rows()} == {second}
 
+    async def test_a_group_that_comes_from_another_pool_takes_on_the_term_of_its_new_one(self, world: World) -> None:
+        for _ in range(4):
+            await world.store.raise_term(world.pool, "zero")
+        former = await world.store.raise_term(world.pool, "one")
+        await world.store.assign(world.pool, former, [Assignment(world.group_id, 0, "a")])
+        other = await world.store.raise_term(moved := unique("pool"), "two")
+        assert other < former
+        await world.store.set_group_state(world.group_id, world.owner, GroupState.DELETED)
+        await world.register(pool=moved)
+        rows = (await world.store.shards(moved))[0]
+        assert {(row.plan_term, row.assigned_to) for row in rows} == {(other, None)}
+        assert await world.store.assign(moved, other, [Assignment(world.group_id, 0, "b")]) == 1
+        later = await world.store.raise_term(moved, "two")
+        assert {row.plan_term for row in (await world.store.shards(moved))[0]} == {later}
+
     async def test_each_pool_has_its_own(self, world: World, other: World) -> None:
         await world.store.raise_term(world.pool, "one")
         assert {row.plan_term for row in await other.shard_rows()} == {0}

@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 from asyncpg import exceptions as pg
 
-from durable_timer.errors import ConfigError, SchemaVersionError, StoreError, StoreFull, StoreUnavailable
+from durable_timer.errors import ConfigError, SchemaVersionError, StoreError, StoreFull, StoreUnavailable, UnreadableRow
 from durable_timer.models.page import Position, TimerFilter
 from durable_timer.models.results import IfExists, Target
 from durable_timer.models.timer import TimerChange, TimerState
@@ -263,6 +263,20 @@ async def test_a_page_leaves_out_what_this_release_cannot_read(
     assert (page.timers, page.end) == ((), Position(None, "t1"))
     rest = await store.list(world.group_id, TimerFilter(), limit=2, after=page.end, payloads=True)
     assert [timer.timer_id for timer in rest.timers] == ["t2", "t3"]
+
+
+async def test_a_row_that_this_release_cannot_read_is_named_and_left_as_it_is(
+    store: PostgresStore, world: World, connection: asyncpg.Connection
+) -> None:
+    await world.create("t0", "t1")
+    await connection.execute("UPDATE timers SET callback_format = 'Future' WHERE timer_id = 't0'")
+    for call in (
+        store.get(world.group_id, ["t0", "t1"]),
+        store.update(world.group_id, Target("t0"), TimerChange(labels={"a": "b"})),
+    ):
+        with pytest.raises(UnreadableRow, match=r"'t0' .* cannot be read"):
+            await call
+    assert await connection.fetchval("SELECT labels FROM timers WHERE timer_id = 't0'") in (None, "{}")
 
 
 async def test_a_database_that_lets_nobody_in_is_unavailable(

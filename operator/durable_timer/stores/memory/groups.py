@@ -18,9 +18,12 @@ def register(db: MemoryDatabase, asked: GroupRegistration) -> Group:
     if wanted is present:
         return present
     group = _write(db, wanted)
+    moves = present is not None and present.pool != asked.pool
     for number in range(asked.shards):
-        if ShardKey(asked.group_id, number) not in db.shards:
-            db.put_shard(Shard(asked.group_id, number, 0, None, None, db.terms.get(asked.pool, 0)))
+        known = db.shards.get(ShardKey(asked.group_id, number))
+        if known is None or moves:
+            row = known or Shard(asked.group_id, number, 0, None, None, 0)
+            db.put_shard(replace(row, assigned_to=None, plan_term=db.terms.get(asked.pool, 0)))
     if resumes(present, asked):
         db.wake(asked.group_id, ())
     return group

@@ -45,7 +45,8 @@ class Groups:
             written = await _write(connection, wanted)
             for pool in sorted({group.pool, written.pool}):
                 await connection.execute(statements.TOUCH_POOL, pool)
-            await connection.execute(statements.ADD_SHARDS, written.group_id, written.shards, written.pool)
+            moves = group.pool != written.pool
+            await connection.execute(statements.ADD_SHARDS, written.group_id, written.shards, written.pool, moves)
             return written, True
 
         group, changed = await self._connections.transaction(work)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import structlog
 
+from durable_timer.errors import UnreadableRow
 from durable_timer.models.group import Group, GroupState, spec_from_json
 from durable_timer.models.outcome import OutcomeKind
 from durable_timer.models.ownership import Member, Shard
@@ -89,7 +90,13 @@ class RowCodec:
         self._write = write_instant
 
     def timer(self, row: Sequence[Any]) -> Timer:
-        """A timer from TIMER_COLUMNS."""
+        """A timer from TIMER_COLUMNS. Raises: UnreadableRow."""
+        try:
+            return self._timer(row)
+        except UNREADABLE as error:
+            raise UnreadableRow(row[0], row[1], type(error).__name__) from None
+
+    def _timer(self, row: Sequence[Any]) -> Timer:
         (
             group_id, timer_id, shard, uid, version, state, execute_at, due_at, occurrence, attempt,
             callback_url, fingerprint, created_at, updated_at, first_attempt_at, run, taken_epoch, taken_at,
@@ -144,9 +151,8 @@ class RowCodec:
         for row in rows:
             try:
                 timers.append(self.timer(row))
-            except UNREADABLE as error:
-                reason = type(error).__name__
-                log.error("a timer's row cannot be read by this release", group=row[0], timer=row[1], error=reason)  # noqa: TRY400
+            except UnreadableRow as error:
+                log.error("a timer is left out", error=str(error))  # noqa: TRY400
         return tuple(timers)
 
     def timer_row(self, timer: Timer) -> tuple[Any, ...]:

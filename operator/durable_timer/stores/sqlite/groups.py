@@ -22,7 +22,8 @@ _ADD_SHARDS: Final = """
     WITH RECURSIVE numbers(shard) AS (SELECT 0 UNION ALL SELECT shard + 1 FROM numbers WHERE shard + 1 < ?1)
     INSERT INTO timer_shards (group_id, shard, epoch, plan_term, drains)
     SELECT ?2, shard, 0, coalesce((SELECT term FROM timer_pools WHERE pool = ?3), 0), '[]' FROM numbers
-    WHERE true ON CONFLICT DO NOTHING
+    WHERE true
+    ON CONFLICT (group_id, shard) DO UPDATE SET plan_term = excluded.plan_term, assigned_to = NULL WHERE ?4
 """
 _NOTE_SHARD_WRITE: Final = """
     INSERT INTO timer_pools (pool, term, shards_token) VALUES (?, 0, 1)
@@ -37,7 +38,8 @@ def register(transaction: Transaction, asked: GroupRegistration) -> Group:
     if wanted is present:
         return present
     group = _write(transaction, wanted, present)
-    transaction.connection.execute(_ADD_SHARDS, (asked.shards, asked.group_id, asked.pool))
+    moves = present is not None and present.pool != asked.pool
+    transaction.connection.execute(_ADD_SHARDS, (asked.shards, asked.group_id, asked.pool, moves))
     if resumes(present, asked):
         transaction.wake(asked.group_id, ())
     return group
