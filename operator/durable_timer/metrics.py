@@ -44,7 +44,7 @@ CALL_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2
 """Seconds: store calls and REST requests."""
 
 
-OUTCOMES: Final = ("completed", "failed", "retry", "next")
+OUTCOMES: Final = ("completed", "failed", "retry", "next", "missed")
 """Served from the start, so that the first one of each is seen as an increase."""
 
 
@@ -111,6 +111,10 @@ class Metrics(Collector):
         numbers.callback.observe(duration)
         if lateness is not None:
             numbers.lateness.observe(lateness)
+
+    def too_late(self, group: str, outcome: str) -> None:
+        """An occurrence that its starting deadline ended without an attempt: failed, or a schedule's, missed."""
+        self._groups[group].outcomes[outcome] += 1
 
     def deferred(self, group: str, reason: str, count: int) -> None:
         """Timers put off without an attempt; `reason` is one of a few words."""
@@ -201,7 +205,9 @@ class Metrics(Collector):
             "durable_timer_timers_purged", "Finished timers deleted after their retention.", labels=["group"]
         )
         deliveries = CounterMetricFamily(
-            "durable_timer_deliveries", "Attempts that ended, by outcome.", labels=["group", "outcome"]
+            "durable_timer_deliveries",
+            "Attempts that ended, by outcome, and what ended without one for being too late (failed, missed).",
+            labels=["group", "outcome"],
         )
         deferred = CounterMetricFamily(
             "durable_timer_timers_deferred", "Timers put off without an attempt.", labels=["group", "reason"]

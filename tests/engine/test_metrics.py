@@ -1,9 +1,11 @@
 """What an executor tells of groups and of itself, as alerts read it."""
 
+from datetime import timedelta
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from durable_timer.models.timer import LastOutcome, Missed, Schedule, TimerState
 from tests.engine.conftest import Rig
 from tests.support.waiting import eventually
 
@@ -47,13 +49,28 @@ async def test_each_loop_says_when_it_turned(rig: Rig) -> None:
     assert all(0 <= age < 10 for age in ages.values())
 
 
-async def test_outcomes_are_there_before_the_first_one(rig: Rig) -> None:
-    await rig.group("g")
-    await rig.start()
-    samples = [
+def outcomes(rig: Rig) -> list[tuple[str, float]]:
+    return sorted(
         (sample.labels["outcome"], sample.value)
         for family in text_string_to_metric_families(rig.metrics.render().decode())
         for sample in family.samples
         if sample.name == "durable_timer_deliveries_total"
-    ]
-    assert sorted(samples) == [("completed", 0), ("failed", 0), ("next", 0), ("retry", 0)]
+    )
+
+
+async def test_what_is_too_late_to_be_sent_counts_as_well(rig: Rig) -> None:
+    await rig.group("g")
+    late: dict[str, Any] = {"in_seconds": -3600, "starting_deadline": timedelta(minutes=1)}
+    await rig.create("once", **late)
+    await rig.create("often", schedule=Schedule("0 * * * *", missed=Missed.SKIP), **late)
+    await rig.start()
+    await rig.becomes("once", TimerState.FAILED)
+    await rig.row_when("often", lambda row: row.last_outcome is LastOutcome.MISSED)
+    counted = dict(outcomes(rig))
+    assert (counted["failed"], counted["missed"]) == (1, 1)
+
+
+async def test_outcomes_are_there_before_the_first_one(rig: Rig) -> None:
+    await rig.group("g")
+    await rig.start()
+    assert outcomes(rig) == [("completed", 0), ("failed", 0), ("missed", 0), ("next", 0), ("retry", 0)]

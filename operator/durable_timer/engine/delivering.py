@@ -102,6 +102,7 @@ class Delivering:
             )
             self._defer(job, UNREADABLE_RETRY, "unreadable", clip(f"{UNREADABLE_ROW}: {fault}"))
         elif job.timer.deadline_exceeded:
+            self._metrics.too_late(job.key.group_id, "failed" if job.timer.schedule is None else "missed")
             self._settler.defer(job, deadline_outcome(job.timer, job.group, store_now))
         elif job.timer.remaining > 0:
             self._sequence += 1
