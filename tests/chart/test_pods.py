@@ -135,13 +135,12 @@ def test_programs_accept_their_settings(full: Objects, tmp_path: Path, monkeypat
         file.write_text(settings_file(deployment, config))
         with monkeypatch.context() as patch:
             for variable in container["env"]:
-                stores = variable["name"].startswith("DURABLE_TIMER_STORE")
-                patch.setenv(
-                    variable["name"], "postgresql://u@h/d" if stores else variable.get("value", "from-a-field")
-                )
+                name = variable["name"]
+                store = f"postgresql://u@h/{name.rpartition('_')[2].lower()}" if "_TIMER_STORE" in name else ""
+                patch.setenv(name, store or variable.get("value", "from-a-field"))
             settings = load(file, {})
         assert settings.listen == ":8080"
-        assert settings.store == "postgresql://u@h/d"
+        assert settings.store == "postgresql://u@h/store"
         name = container["name"]
         assert settings.stores.keys() == (set() if name == "executor" else {"reports-eu", "scratch"})
         if name == "executor":
