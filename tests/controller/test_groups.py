@@ -51,6 +51,16 @@ def test_without_executors_it_says_so_and_heals(world: World) -> None:
     assert world.api.events == [("orders", "NoExecutors"), ("orders", "Ready")]
 
 
+def test_a_group_that_signs_says_so_too_though_nobody_has_looked_for_its_secrets(world: World) -> None:
+    signing = {"callback": {"signing": {"secretRefs": [{"name": "s", "key": "k"}]}}}
+    world.api.apply("orders", {"shards": 4} | signing)
+    world.wait(lambda: world.reason("orders") == "NoExecutors")
+    assert world.reason("orders", "SecretsAvailable") == "Progressing"
+    world.executor("a")
+    world.wait(lambda: world.reason("orders") == "Ready")
+    assert world.api.events == [("orders", "NoExecutors"), ("orders", "Ready")]
+
+
 def test_a_store_that_is_away_for_a_moment_is_no_news_and_for_longer_one(world: World) -> None:
     world.executor("a")
     world.api.apply("orders", {"shards": 4})
@@ -183,6 +193,22 @@ def test_a_purge_that_cannot_end_lets_the_resource_go_after_ten_minutes_and_goes
     world.restart()
     world.away = False
     world.wait(lambda: world.group("orders").emptied_at is not None, 60)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_purge_that_never_began_is_not_said_to_go_on(world: World, restarted: bool) -> None:
+    world.executor("a")
+    world.api.apply("orders", {"shards": 4} | DELETE)
+    world.wait(lambda: world.reason("orders") == "Ready")
+    world.away = True
+    if restarted:
+        world.restart()
+    world.api.delete("orders")
+    world.pass_time(11 * 60)
+    assert key_of("orders") not in world.api.objects
+    assert world.api.events[-1] == ("orders", "PurgeNotBegun")
+    world.away = False
+    world.wait(lambda: world.group("orders").state is GroupState.DELETED, 120)
 
 
 def test_a_purge_waits_for_late_creates_of_bridges(world: World) -> None:

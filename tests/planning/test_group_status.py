@@ -58,6 +58,16 @@ def test_a_served_group_is_ready_and_neither_stalled_nor_reconciling() -> None:
         (replace(FACTS, serving=None), "Progressing", False),
         (replace(FACTS, spec=SIGNED, serving=replace(SERVED, unreadable=("e",))), "SecretMissing", False),
         (replace(FACTS, spec=SIGNED, secrets_told=False), "Progressing", False),
+        (
+            replace(FACTS, spec=SIGNED, secrets_told=False, unassigned=True, serving=replace(SERVED, living=0)),
+            "NoExecutors",
+            False,
+        ),
+        (
+            replace(FACTS, spec=SIGNED, unassigned=True, serving=replace(SERVED, claimed=1, unreadable=("e",))),
+            "SecretMissing",
+            False,
+        ),
     ],
 )
 def test_what_keeps_a_group_from_ready_is_its_reason(facts: GroupFacts, reason: str, stalled: bool) -> None:

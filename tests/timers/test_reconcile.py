@@ -9,10 +9,16 @@ from typing import Any
 import pytest
 
 from durable_timer.errors import KubeConflict, KubeUnavailable, NotLeading
+from durable_timer.models.group import PayloadSpec
 from durable_timer.models.outcome import OutcomeKind
-from durable_timer.models.resource import REDRIVE_REQUESTED, RUN_REQUESTED
+from durable_timer.models.resource import REDRIVE_REQUESTED, RUN_REQUESTED, Resource
 from durable_timer.models.results import Refusal, Target
 from durable_timer.models.timer import LastOutcome, SecretRef, Suspension, TimerChange, TimerState
+from durable_timer.planning.declared import DeclaredTimer, Refused, read_timer
+from durable_timer.planning.declared_payload import PayloadRules
+from durable_timer.reconcile import timers
+from durable_timer.reconcile.cache import ResourceCache
+from durable_timer.reconcile.timers import TimerReconciler
 from tests.stores.contract.world import LATER, Executor, World
 from tests.timers.cluster import Cluster, key_of
 
@@ -61,6 +67,32 @@ async def test_a_group_that_is_not_there_yet_is_waited_for(world: World) -> None
     await cluster.reconcile("t")
     assert cluster.is_ready("t")
     assert cluster.condition("t", "Reconciling") is None
+
+
+async def test_groups_of_one_id_in_two_stores_keep_their_own_rules(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each look at one of them would have all Timers of the other read again."""
+    here = cluster.groups.known["orders"]
+    strict = here.group.spec.model_copy(update={"payload": PayloadSpec(max_bytes=1024)})
+    there = replace(here, store_name="other", group=replace(here.group, spec=strict), name="others")
+    cluster.groups.known["others"] = there
+    cluster.timers = TimerReconciler(
+        {"default": cluster.store, "other": cluster.store}, cluster.api, ResourceCache(), cluster.groups,
+        cluster.clock, cluster.leading,
+    )  # fmt: skip
+    names: list[str] = []
+
+    def read(resource: Resource, rules: PayloadRules) -> DeclaredTimer | Refused:
+        names.append(resource.name)
+        return read_timer(resource, rules)
+
+    monkeypatch.setattr(timers, "read_timer", read)
+    when = soon()
+    for _ in range(2):
+        await cluster.apply("t", one_shot(when))
+        await cluster.apply("u", one_shot(when, groupRef={"name": "others"}))
+    assert names == ["t", "u"]
 
 
 async def test_a_change_and_a_suspension(cluster: Cluster) -> None:

@@ -171,10 +171,12 @@ def _verdict(facts: GroupFacts, parts: list[Finding]) -> tuple[str, str, bool]:
         return GroupReason.STORE_UNREACHABLE, facts.away, False
     if facts.blocked is not None:
         return facts.blocked.reason, facts.blocked.message, facts.blocked.stalled
-    for type_ in (ConditionType.SECRETS_AVAILABLE, ConditionType.SHARDS_ASSIGNED):
-        found = next(part for part in parts if part.type == type_)
-        if found.status is not ConditionStatus.TRUE:
-            return found.reason, found.message, False
+    found = {part.type: part for part in parts}
+    needed = (found[ConditionType.SECRETS_AVAILABLE], found[ConditionType.SHARDS_ASSIGNED])
+    for status in (ConditionStatus.FALSE, ConditionStatus.UNKNOWN):
+        for part in needed:
+            if part.status is status:
+                return part.reason, part.message, False
     return GroupReason.READY, "registered, and all shards are served", False
 
 

@@ -71,11 +71,22 @@ class GroupDeletion:
             return min(LOOK_AGAIN, left)
         await self._api.set_finalizer(resource, present=False)
         if problem is not None:
-            message = f"gone after {FINALIZER_HOLDS}, and the purge goes on without the resource: {problem}"
-            await self._api.event(resource, "Warning", "PurgeContinues", message)
+            await self._api.event(resource, "Warning", *self._left_behind(resource, problem))
         self._publisher.forget(resource.key)
         log.info("let go", resource=str(resource.key), left=problem)
         return None
+
+    def _left_behind(self, resource: Resource, problem: str) -> tuple[str, str]:
+        """Reason and message of the Event about a resource that goes before its timers do."""
+        group_id = declared_id(resource)
+        owner = self._directory.owner(resource.namespace, resource.name)
+        rows = [group for _, group in self._directory.owned(owner) if group.group_id == group_id]
+        if any(group.state is GroupState.PURGING for group in rows):
+            return "PurgeContinues", f"gone after {FINALIZER_HOLDS}, and the purge goes on without it: {problem}"
+        return "PurgeNotBegun", (
+            f"gone after {FINALIZER_HOLDS} without a purge that is known to have begun: {problem}; timers of group "
+            f"{group_id!r} are kept, unfired, until it is applied again; delete it once more then to have them deleted"
+        )
 
     async def _unpurged(self, resource: Resource) -> str | None:
         """Why timers of a deleted group are still there, as far as they have to go; None when they are gone."""

@@ -85,7 +85,7 @@ class TimerReconciler:
         self._rows = StoreRows(stores, leading)
         self._deletion = TimerDeletion(api, directory, tuple(stores), self._rows, clock)
         self._clocks = {name: StoreClock(store, clock) for name, store in stores.items()}
-        self._rules: dict[str, PayloadRules] = {}
+        self._rules: dict[tuple[str, str], PayloadRules] = {}
         self._readings: dict[ResourceKey, _Reading] = {}
         self._known: dict[ResourceKey, Resource] = {}
 
@@ -234,9 +234,10 @@ class TimerReconciler:
 
     def _read(self, resource: Resource, group: RegisteredGroup) -> DeclaredTimer | Refused:
         """The resource's spec under its group's rules; read once for each generation of both."""
-        rules = self._rules.get(group.group.group_id)
+        place = group.store_name, group.group.group_id
+        rules = self._rules.get(place)
         if rules is None or rules.spec != group.group.spec.payload:
-            rules = self._rules[group.group.group_id] = PayloadRules(group.group.spec.payload)
+            rules = self._rules[place] = PayloadRules(group.group.spec.payload)
         known = self._readings.get(resource.key)
         if (
             known is None
