@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-import structlog
 from aiohttp import web
 
 from durable_timer import __version__
@@ -19,13 +17,13 @@ from durable_timer.engine.delivery import Secrets
 from durable_timer.engine.executor import Executor
 from durable_timer.engine.http import PyreqwestDeliverer
 from durable_timer.engine.settings import EngineSettings
-from durable_timer.errors import ConfigError, StoreError, StoreUnavailable
+from durable_timer.errors import ConfigError
 from durable_timer.groups.manifests import LoadedManifest, load_manifests
 from durable_timer.groups.registration import apply_groups
 from durable_timer.health import health_app
-from durable_timer.logs import masked
 from durable_timer.metrics import Metrics
 from durable_timer.models.group import Group
+from durable_timer.preparing import prepare, prepared
 from durable_timer.secrets import FileSecrets
 from durable_timer.stores.base import Store
 from durable_timer.stores.observed import observed
@@ -39,11 +37,6 @@ from durable_timer_api.tls import TlsFiles
 
 if TYPE_CHECKING:
     from durable_timer.tracing.spans import SpanTracer
-
-PREPARE_AGAIN: Final = 1.0
-"""Seconds between two tries to prepare a store that was away at the start."""
-
-log = structlog.get_logger(__name__)
 
 
 class Factory:
@@ -82,7 +75,7 @@ class Factory:
         url = url or self._settings.store
         store = self._open(url, statement_timeout or self._settings.database.rest_statement_timeout)
         try:
-            await _prepare(store, url)
+            await prepare(store, url)
             yield store
         finally:
             await store.close()
@@ -102,16 +95,7 @@ class Factory:
             for name, url in urls.items():
                 stores[name] = self._open(url, self._settings.database.rest_statement_timeout)
                 stack.push_async_callback(stores[name].close)
-            preparing = (_prepare(store, urls[name]) for name, store in stores.items())
-            answers = dict(zip(stores, await asyncio.gather(*preparing, return_exceptions=True), strict=True))
-            away = {name: error for name, error in answers.items() if isinstance(error, StoreUnavailable)}
-            for name, error in answers.items():
-                if error is not None and (name not in away or len(away) == len(stores)):
-                    raise error
-            for name, error in away.items():
-                log.warning("serving without a store for now", store=name, error=str(error))
-                task = asyncio.create_task(_prepare_later(name, stores[name], urls[name]), name=f"prepare {name}")
-                stack.callback(task.cancel)
+            await stack.enter_async_context(prepared(stores, urls))
             yield stores
 
     @asynccontextmanager
@@ -218,27 +202,6 @@ class Factory:
     def health(self, executor: Executor) -> web.Application:
         """What an executor without a bridge serves."""
         return health_app(self.metrics, executor.healthy, executor.ready)
-
-
-async def _prepare(store: Store, url: str) -> None:
-    try:
-        await store.migrate()
-    except StoreUnavailable as error:
-        raise StoreUnavailable(f"store {masked(url)}: {error}") from error
-
-
-async def _prepare_later(name: str, store: Store, url: str) -> None:
-    while True:
-        await asyncio.sleep(PREPARE_AGAIN)
-        try:
-            await _prepare(store, url)
-        except StoreUnavailable:
-            continue
-        except StoreError as error:
-            log.error("a store cannot be used", store=name, error=str(error))  # noqa: TRY400 - its message says all
-            continue
-        log.info("a store that was away is served now", store=name)
-        return
 
 
 def _span_tracer(settings: Settings) -> SpanTracer | None:

@@ -74,7 +74,7 @@ def test_a_bridge_none_of_whose_stores_answers_does_not_start(tmp_path: Path) ->
     stores = [("--set", f"stores.{name}=postgresql://nobody@127.0.0.1:1/{name}") for name in ("eu", "us")]
     with ServiceProcess("bridge", *chain(*stores), log=tmp_path / "log") as bridge:
         assert bridge.wait() == ExitCode.STORE
-    assert "postgresql://nobody@127.0.0.1:1/eu" in bridge.output
+    assert "postgresql://nobody@127.0.0.1:1/" in bridge.output
 
 
 def test_a_manifest_that_names_a_store_of_others_is_refused(tmp_path: Path) -> None:
