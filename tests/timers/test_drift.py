@@ -32,8 +32,9 @@ def drift(cluster: Cluster) -> tuple[Drift, list[ResourceKey]]:
     return Drift(Source(cluster), cluster.timers, found.append, cluster.clock, pause=0), found
 
 
-async def lose(cluster: Cluster) -> None:
-    await cluster.world.store.delete(cluster.world.group_id, [Target("k8s:shop:t")], WhenRunning.REFUSE, managed=True)
+async def lose(cluster: Cluster, name: str = "t") -> None:
+    target = Target(f"k8s:shop:{name}")
+    await cluster.world.store.delete(cluster.world.group_id, [target], WhenRunning.REFUSE, managed=True)
 
 
 async def change(cluster: Cluster) -> None:

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Final, Generic, TypeVar
 
 from durable_timer.clock import Clock
-from durable_timer.errors import NotLeading, StoreError
+from durable_timer.errors import NotLeading, StoreError, UnreadableRow
 from durable_timer.models.results import CreateResult, DeleteResult, IfExists, Target, WhenRunning, WriteResult
 from durable_timer.models.timer import NewTimer, Timer, TimerChange
 from durable_timer.reconcile.base import Stores
@@ -82,7 +82,11 @@ class GroupRows:
 
     async def get(self, timer_id: str) -> Timer | None:
         """A row as it is."""
-        return await self._gets.ask(timer_id)
+        try:
+            return await self._gets.ask(timer_id)
+        except UnreadableRow:  # of another perhaps, that was asked for at the same time
+            [row] = await self._store.get(self._group_id, [timer_id])
+            return row
 
     async def create(self, timer: NewTimer) -> CreateResult:
         """Creates a row where none is."""
