@@ -23,6 +23,28 @@ def test_every_example_is_yaml(page: str) -> None:
     assert [list(yaml.safe_load_all(block)) for block in blocks(page, "yaml")]
 
 
+def test_what_is_scaled_to_nothing_is_waited_for() -> None:
+    """A pod that drains goes on writing, and an operator puts its finalizers back, for as long as it is there."""
+    pages = [page for page in (ROOT / "docs").rglob("*.md") if page.parent.name != "decisions"]
+    found = [
+        (page.name, block)
+        for page in pages
+        for block in re.findall(r"^ *```sh\n(.*?)^ *```$", page.read_text(), re.MULTILINE | re.DOTALL)
+        if "--replicas=0" in block
+    ]
+    assert {name for name, _ in found} == {"install.md", "operations.md"}
+    for name, block in found:
+        after = block.partition("--replicas=0")[2]
+        assert "wait --for=delete pod -l" in after.strip().splitlines()[0], name
+
+
+def test_a_restore_asks_the_store_not_conditions_of_before() -> None:
+    text = (ROOT / "docs/operations.md").read_text().partition("## Backup and restore")[2].partition("\n## ")[0]
+    assert ".spec.paused == true" in text
+    assert "--for=condition" not in text
+    assert text.index(".spec.paused == true") < text.index("component=executor --replicas"), "before they are back"
+
+
 def health_check(kind: str) -> str:
     maps = [document for block in blocks("gitops.md", "yaml") for document in yaml.safe_load_all(block)]
     found = next(each["data"] for each in maps if each.get("metadata", {}).get("name") == "argocd-cm")
