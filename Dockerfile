@@ -4,11 +4,14 @@ ARG BASE_IMAGE=python:3.13-slim
 
 FROM ${BASE_IMAGE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ONLY_BINARY=:all: PIP_REQUIRE_HASHES=1
-# Where packages come from, if not from the public index, and the authorities that are trusted for it. Not in the result.
+# Where packages come from, if not from the public index, and the base's file of authorities for it. Not in the result.
 ARG PIP_INDEX_URL
 ARG PIP_CERT
 WORKDIR /build
 COPY requirements-build.lock requirements-runtime.lock ./
+# Debian's own Python comes without venv.
+RUN python3 -c 'import ensurepip' 2>/dev/null \
+    || { apt-get update && apt-get install --yes --no-install-recommends python3-venv; }
 RUN python3 -m venv /build/tools \
     && /build/tools/bin/pip install --quiet --requirement requirements-build.lock \
     && python3 -m venv --without-pip /opt/durable-timer \
@@ -26,9 +29,9 @@ LABEL org.opencontainers.image.title="Durable Timer" \
       org.opencontainers.image.description="Timers kept in a database, delivered as HTTP callbacks: operator, executors and bridges" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-# python:*-slim has no tini; a base that has one is left as it is.
-RUN command -v tini >/dev/null \
-    || { apt-get update && apt-get install --yes --no-install-recommends tini && rm -rf /var/lib/apt/lists/*; }
+# python:*-slim has no tini, Debian no authorities; a base that has both is left as it is.
+RUN { command -v tini && test -s /etc/ssl/certs/ca-certificates.crt; } >/dev/null \
+    || { apt-get update && apt-get install --yes --no-install-recommends ca-certificates tini && rm -rf /var/lib/apt/lists/*; }
 # A user with a name and a home: libraries ask for both.
 RUN echo 'durable-timer:x:65532:65532::/var/lib/durable-timer:/usr/sbin/nologin' >>/etc/passwd \
     && echo 'durable-timer:x:65532:' >>/etc/group \
