@@ -1,17 +1,19 @@
 """Whole sweeps at a claim and once a minute, what is new each second, in pieces that are answered soon."""
 
 import asyncio
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Coroutine, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import pytest
 
 from durable_timer.engine.agenda import Agenda, OwnedShard
 from durable_timer.engine.groups import GroupRuntime
+from durable_timer.engine.pieces import PIECE_TIME
 from durable_timer.engine.settings import EngineSettings
-from durable_timer.engine.sweeping import PIECE_TIME, WHOLE_EVERY, Sweeper
+from durable_timer.engine.sweeping import HAND_OVER_TIME, SWEEP_LIMIT, WHOLE_EVERY, Sweeper
 from durable_timer.errors import StoreUnavailable
 from durable_timer.metrics import Metrics
 from durable_timer.models.group import Group, GroupState, TimerGroupSpec
@@ -21,6 +23,18 @@ from tests.simulation.loop import Process, VirtualLoop
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SHARDS = 16
+AGE = timedelta(seconds=EngineSettings(name="executor").statement_timeout + 1)
+NOTHING = Swept({}, 0, 0)
+T = TypeVar("T")
+
+
+class Call(NamedTuple):
+    """One that the store was asked."""
+
+    at: float
+    shards: tuple[int, ...]
+    own_age: timedelta
+    within: timedelta | None
 
 
 class SlowStore:
@@ -29,8 +43,11 @@ class SlowStore:
     def __init__(self, loop: VirtualLoop) -> None:
         self.loop = loop
         self.each = 0.0
+        self.each_news = 0.0
         self.broken = False
-        self.calls: list[tuple[float, int, timedelta | None]] = []
+        self.stuck: frozenset[int] = frozenset()
+        self.answers: list[Swept] = []
+        self.calls: list[Call] = []
 
     async def sweep(
         self,
@@ -41,19 +58,22 @@ class SlowStore:
         limit: int,
         within: timedelta | None = None,
     ) -> Swept:
-        self.calls.append((self.loop.time(), len(claims), within))
+        shards = tuple(claim.shard for claim in claims)
+        self.calls.append(Call(self.loop.time(), shards, own_age, within))
         if self.broken:
             raise StoreUnavailable("away")
-        await asyncio.sleep(self.each * len(claims) if within is None else 0.0)
-        return Swept({}, 0, 0)
+        if within is None and not self.stuck.isdisjoint(shards):
+            await asyncio.Event().wait()
+        await asyncio.sleep((self.each if within is None else self.each_news) * len(claims))
+        return self.answers.pop(0) if self.answers else NOTHING
 
     def whole(self) -> list[int]:
         """How many shards each call for whole ones named."""
-        return [count for _, count, within in self.calls if within is None]
+        return [len(call.shards) for call in self.calls if call.within is None]
 
     def news(self) -> list[tuple[float, timedelta]]:
         """When the others were, and how far back they looked."""
-        return [(at, within) for at, _, within in self.calls if within is not None]
+        return [(call.at, call.within) for call in self.calls if call.within is not None]
 
 
 class Bench:
@@ -69,6 +89,8 @@ class Bench:
         self.shards = [OwnedShard(ShardKey("g", number), 1, runtime) for number in range(SHARDS)]
         for shard in self.shards:
             agenda.add(shard, 0.0)
+        self.looks: list[OwnedShard] = []
+        self.taking = SimpleNamespace(look_now=self.looks.append, given_up_at=None)
         parts: Any = {
             "store": self.store,
             "clock": SimpleNamespace(monotonic=self.loop.time, now=lambda: NOW),
@@ -76,7 +98,7 @@ class Bench:
             "membership": SimpleNamespace(incarnation="me"),
             "agenda": agenda,
             "holdings": SimpleNamespace(runs=list),
-            "taking": SimpleNamespace(look_now=lambda _: None),
+            "taking": self.taking,
             "metrics": Metrics(),
         }
         self.sweeper = Sweeper(**parts)
@@ -87,11 +109,15 @@ class Bench:
     def start(self) -> None:
         self.running = self.loop.spawn(Process("executor"), self.sweeper.run(), "sweep")
 
-    def once(self) -> None:
-        """Sweeps all shards as at a claim."""
-        task = self.loop.spawn(Process("claim"), self.sweeper.sweep(self.shards), "claim")
+    def ends(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs something beside the sweeper, to its end."""
+        task = self.loop.spawn(Process("claim"), work, "claim")
         self.loop.run_until(task.done, self.loop.time() + 100.0)
-        task.result()
+        return task.result()
+
+    def once(self) -> bool:
+        """Sweeps all shards as at a claim."""
+        return self.ends(self.sweeper.sweep(self.shards))
 
 
 @pytest.fixture
@@ -108,8 +134,7 @@ def test_a_claims_sweep_is_whole_and_those_each_second_look_back_to_the_one_befo
     assert bench.store.whole() == [SHARDS]
     news = bench.store.news()
     assert [round(at) for at, _ in news] == list(range(1, 11))
-    age = EngineSettings(name="executor").statement_timeout + 1
-    assert all(timedelta(seconds=age + 1) < within <= timedelta(seconds=age + 2.5) for _, within in news)
+    assert all(AGE + timedelta(seconds=1) < within <= AGE + timedelta(seconds=2.5) for _, within in news)
 
 
 def test_after_a_time_without_the_store_it_looks_back_to_the_last_that_was_answered(bench: Bench) -> None:
@@ -144,13 +169,8 @@ def test_where_it_is_slow_whole_sweeps_go_in_pieces_and_all_shards_have_their_tu
 
 def test_a_piece_that_is_not_answered_in_time_is_halved(bench: Bench) -> None:
     bench.store.each = 0.3
-    sizes = []
-    for _ in range(3):
-        try:
-            bench.once()
-        except TimeoutError:
-            sizes.append(bench.store.whole()[-1])
-    assert sizes == [16, 8]
+    assert [bench.once(), bench.once(), bench.once()] == [False, False, True]
+    assert bench.store.whole()[:2] == [16, 8]
     assert sum(bench.store.whole()[2:]) == SHARDS
 
 
@@ -161,5 +181,103 @@ def test_while_it_is_slow_it_rests(bench: Bench) -> None:
     for shard in bench.shards:
         shard.swept_whole_at = float("-inf")
     bench.play(100.0)
-    spent = sum(count * 0.1 for at, count, within in bench.store.calls if within is None and at > 5.0)
+    spent = sum(len(call.shards) * 0.1 for call in bench.store.calls if call.within is None and call.at > 5.0)
     assert spent <= 2 * SHARDS * 0.1 + 1e-6
+
+
+def test_a_shard_whose_whole_sweep_always_fails_keeps_no_other_from_being_swept(bench: Bench) -> None:
+    bench.once()
+    bench.start()
+    bench.store.stuck = frozenset({0})
+    bench.play(WHOLE_EVERY + 60.0)
+    bench.store.calls.clear()
+    bench.play(2 * WHOLE_EVERY)
+    tried = [call for call in bench.store.calls if call.within is None]
+    assert {number for call in tried if 0 not in call.shards for number in call.shards} == set(range(1, SHARDS))
+    assert {call.shards for call in tried if 0 in call.shards} == {(0,)}
+    assert len([call for call in tried if 0 in call.shards]) <= 10
+    news = [call for call in bench.store.calls if call.within is not None]
+    assert {call.shards for call in news} == {tuple(range(SHARDS))}
+    assert max(after.at - before.at for before, after in pairwise(news)) <= 3.5
+    assert len(news) >= 90
+
+
+def test_what_is_new_comes_in_pieces_too_where_the_store_makes_it_whole(bench: Bench) -> None:
+    bench.once()
+    bench.store.each_news = 0.3
+    bench.start()
+    bench.play(30.0)
+    bench.store.calls.clear()
+    bench.play(30.0)
+    news = [call for call in bench.store.calls if call.within is not None]
+    assert {len(call.shards) for call in news} == {1}
+    assert {number for call in news for number in call.shards} == set(range(SHARDS))
+
+
+def test_a_claim_whose_whole_sweep_fails_is_at_least_looked_at_for_what_was_taken_lately(bench: Bench) -> None:
+    bench.store.stuck = frozenset({0})
+    assert not bench.once()
+    bench.start()
+    bench.sweeper.soon()
+    bench.play(0.5)
+    [(_, within)] = bench.store.news()
+    assert within > timedelta(seconds=WHOLE_EVERY)
+
+
+def test_where_other_writers_had_locked_some_it_looks_again_a_second_later(bench: Bench) -> None:
+    bench.store.answers = [Swept({("g", 3): 990}, 0, SWEEP_LIMIT), Swept({("g", 3): 4}, 0, 5)]
+    bench.once()
+    bench.start()
+    bench.play(1.5)
+    assert bench.store.whole() == [SHARDS] * 3
+    bench.store.answers = [Swept({}, 0, 1)]
+    bench.play(2.0)
+    bench.play(10.0)
+    lengths = [round((within - AGE).total_seconds()) - 1 for _, within in bench.store.news()]
+    assert lengths[:4] == [1, 2, 1, 1]
+    assert bench.store.whole() == [SHARDS] * 3
+
+
+def test_it_does_not_ask_on_and_on_for_what_others_have_locked(bench: Bench) -> None:
+    bench.store.answers = [Swept({}, 0, SWEEP_LIMIT)] * 100
+    bench.once()
+    assert bench.store.whole() == [SHARDS]
+
+
+def test_it_looks_back_to_the_oldest_take_that_was_given_up(bench: Bench) -> None:
+    bench.once()
+    bench.start()
+    bench.play(20.0)
+    bench.taking.given_up_at = bench.loop.time() - 12.0
+    bench.store.calls.clear()
+    bench.play(1.5)
+    [(_, within), *_] = bench.store.news()
+    assert within >= timedelta(seconds=12.0) + AGE
+
+
+def test_what_a_failed_sweep_may_have_recovered_is_looked_at(bench: Bench) -> None:
+    bench.store.broken = True
+    bench.once()
+    assert bench.looks == bench.shards
+
+
+def test_a_hand_over_waits_a_second_for_its_sweep_of_what_was_taken_lately(bench: Bench) -> None:
+    bench.once()
+    bench.play(2.0)
+    bench.store.calls.clear()
+    bench.store.each_news = 1.0
+    began = bench.loop.time()
+    bench.ends(bench.sweeper.sweep_own(bench.shards))
+    assert bench.loop.time() - began == pytest.approx(HAND_OVER_TIME, abs=0.01)
+    [call] = bench.store.calls
+    assert call.own_age == timedelta(0)
+    assert call.within is not None
+    assert timedelta(seconds=2.9) + AGE < call.within < timedelta(seconds=3.1) + AGE
+
+
+def test_a_hand_over_needs_no_answer_to_its_sweep(bench: Bench) -> None:
+    bench.store.broken = True
+    bench.ends(bench.sweeper.sweep_own(bench.shards))
+    assert len(bench.store.news()) == 1
+    bench.ends(bench.sweeper.sweep_own([]))
+    assert len(bench.store.news()) == 1

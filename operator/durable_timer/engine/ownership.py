@@ -191,12 +191,14 @@ class Ownership:
         if claimed:
             log.info("claimed", shards=len(claimed), first=f"{claimed[0].key.group_id}/{claimed[0].key.shard}")
         self._token = None
+        for owned in claimed:
+            self._taking.look_now(owned)
+        swept = False
         try:
-            await self._sweeper.sweep(claimed)
-        except (StoreError, TimeoutError):
-            self._sweeper.soon()
-            raise
+            swept = await self._sweeper.sweep(claimed)
         finally:
+            if not swept:
+                self._sweeper.soon()
             for owned in claimed:
                 self._taking.look_now(owned)
 
@@ -212,7 +214,7 @@ class Ownership:
         for shard in owned:
             shard.releasing = True
         await self.give_back(owned)
-        await self._sweeper.sweep(owned, timedelta(0))
+        await self._sweeper.sweep_own(owned)
         if me != self._membership.incarnation:
             return
         jobs = [job for row in rows for job in self._holdings.of_shard(row.key)]

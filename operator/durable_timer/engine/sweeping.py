@@ -2,15 +2,16 @@
 
 A whole sweep reads all entries of running rows in its shards. While a transaction is held open elsewhere these include
 all rows that ran since, as in `scans`. So a sweep each second looks only at what was taken since the one before it; whole
-ones come at a claim, and once a minute for what this process held and forgot. They go in pieces that are answered soon.
+ones come at a claim, and once a minute for what this process held and forgot. Both go in pieces, since the store makes
+those of each second whole where an owner departed lately.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -18,6 +19,7 @@ from durable_timer.clock import Clock
 from durable_timer.engine.agenda import Agenda, OwnedShard
 from durable_timer.engine.holdings import Holdings
 from durable_timer.engine.membership import Membership
+from durable_timer.engine.pieces import Pieces
 from durable_timer.engine.settings import EngineSettings
 from durable_timer.engine.taking import TakeLoop
 from durable_timer.engine.waiting import rest_after, wait_event
@@ -38,10 +40,19 @@ CLOCKS_APART: Final = timedelta(seconds=1)
 SWEEP_LIMIT: Final = 1000
 """Rows of one sweep call."""
 
-PIECE_TIME: Final = 0.1
-"""Seconds that a call of a whole sweep should not exceed."""
+HAND_OVER_TIME: Final = 1.0
+"""Seconds that a hand-over waits for its sweep."""
+
+NEVER: Final = float("-inf")
 
 log = structlog.get_logger(__name__)
+
+
+class Found(NamedTuple):
+    """What one call says: whether there is more for another one now, and whether nothing was left to other writers."""
+
+    more: bool
+    all: bool
 
 
 class Sweeper:
@@ -66,7 +77,8 @@ class Sweeper:
         self._holdings = holdings
         self._taking = taking
         self._metrics = metrics
-        self._piece = float("inf")
+        self._news = Pieces(clock)
+        self._whole = Pieces(clock)
         self._took = 0.0
         self._asked = asyncio.Event()
 
@@ -77,72 +89,107 @@ class Sweeper:
             await wait_event(self._asked, rest)
             self._asked.clear()
             began = self._clock.monotonic()
-            try:
-                await self._sweep_all(began)
-            except (StoreError, TimeoutError) as error:
-                log.warning("cannot sweep", error=str(error) or "timeout")
+            if await self._sweep_all(began):
+                took = self._clock.monotonic() - began
+                rest, self._took = rest_after(min(took, self._took), SWEEP_EVERY), took
+            else:
                 rest, self._took = SWEEP_EVERY, 0.0
-                continue
-            took = self._clock.monotonic() - began
-            rest, self._took = rest_after(min(took, self._took), SWEEP_EVERY), took
 
     def soon(self) -> None:
         """Asks for a sweep of all claims now."""
         self._asked.set()
 
-    async def sweep(self, shards: Sequence[OwnedShard], own_age: timedelta | None = None) -> None:
-        """Sweeps the whole of these shards; rows of the claim's own epoch when they are older than `own_age`.
+    async def sweep(self, shards: Sequence[OwnedShard]) -> bool:
+        """Sweeps the whole of these shards; whether that was answered, and not just logged."""
+        return await self._over(self._whole, shards, self._sweep_whole)
 
-        Raises: StoreError, TimeoutError.
+    async def sweep_own(self, shards: Sequence[OwnedShard]) -> None:
+        """Recovers what takes left running here whose answers were lost, once no take is under way.
+
+        It takes about a second at most. What it misses is recovered when the drain that a release leaves is over.
         """
-        done = 0
-        while done < len(shards):
-            piece = shards[done : done + int(min(self._piece, len(shards)))]
-            began = self._clock.monotonic()
-            try:
-                more = await self._call(piece, self._age if own_age is None else own_age, None)
-            except (StoreError, TimeoutError):
-                self._piece = max(1, len(piece) // 2)
-                raise
-            took = self._clock.monotonic() - began
-            self._piece = max(1, int(len(piece) * PIECE_TIME / max(took, 1e-6)))
-            if more:
-                continue
-            for shard in piece:
-                shard.swept_at = shard.swept_whole_at = began
-            done += len(piece)
+        if not shards:
+            return
+        try:
+            async with asyncio.timeout(HAND_OVER_TIME):
+                within = self._since(shards, self._clock.monotonic())
+                while (await self._call(shards, timedelta(0), within)).more:
+                    pass
+        except (StoreError, TimeoutError) as error:
+            log.warning("cannot sweep before a hand-over", shards=len(shards), error=str(error) or "timeout")
 
     @property
     def _age(self) -> timedelta:
         """Since when a row runs that no take of this process can bring any more."""
         return timedelta(seconds=self._settings.statement_timeout + 1)
 
-    async def _sweep_all(self, now: float) -> None:
+    async def _sweep_all(self, now: float) -> bool:
+        """Whether all of it was answered."""
         shards = [shard for shard in self._agenda.all() if not shard.releasing]
-        whole = [shard for shard in shards if now - shard.swept_whole_at >= WHOLE_EVERY]
-        await self.sweep(whole)
-        await self._sweep_news([shard for shard in shards if now - shard.swept_whole_at < WHOLE_EVERY])
+        for pieces in (self._news, self._whole):
+            pieces.keep(shards)
+        known = [shard for shard in shards if shard.swept_at != NEVER]
+        news = [shard for shard in known if not self._news.rests(shard)] or known
+        answered = await self._over(self._news, news, self._sweep_news)
+        due = [shard for shard in shards if now - shard.swept_whole_at >= WHOLE_EVERY and not self._whole.rests(shard)]
+        return await self.sweep(sorted(due, key=lambda shard: shard.swept_whole_at)) and answered
 
-    async def _sweep_news(self, shards: Sequence[OwnedShard]) -> None:
-        """Sweeps what the last sweep of these shards could not yet find: what was taken since, and shortly before it."""
-        if not shards:
-            return
+    async def _over(
+        self, pieces: Pieces, shards: Sequence[OwnedShard], call: Callable[[Sequence[OwnedShard]], Awaitable[bool]]
+    ) -> bool:
+        try:
+            await pieces.over(shards, call)
+        except (StoreError, TimeoutError) as error:
+            log.warning("cannot sweep", shards=len(shards), error=str(error) or "timeout")
+            return False
+        return True
+
+    async def _sweep_whole(self, shards: Sequence[OwnedShard]) -> bool:
+        """Whether there may be more. Where the first one fails, the next news bring at least what was taken lately."""
         began = self._clock.monotonic()
-        since = timedelta(seconds=began - min(shard.swept_at for shard in shards))
-        while await self._call(shards, self._age, since + self._age + CLOCKS_APART):
-            pass
-        for shard in shards:
-            shard.swept_at = began
+        try:
+            found = await self._call(shards, self._age, None)
+        except (StoreError, TimeoutError):
+            for shard in shards:
+                if shard.swept_at == NEVER:
+                    shard.swept_at = began - WHOLE_EVERY
+            raise
+        if found.all and not found.more:
+            for shard in shards:
+                shard.swept_at = shard.swept_whole_at = began
+        return found.more
 
-    async def _call(self, shards: Sequence[OwnedShard], own_age: timedelta, within: timedelta | None) -> bool:
-        """Whether there may be more of it."""
+    async def _sweep_news(self, shards: Sequence[OwnedShard]) -> bool:
+        """Sweeps what the last sweep of these shards could not yet find; whether there may be more."""
+        began = self._clock.monotonic()
+        found = await self._call(shards, self._age, self._since(shards, began))
+        if found.all and not found.more:
+            for shard in shards:
+                shard.swept_at = began
+        return found.more
+
+    def _since(self, shards: Sequence[OwnedShard], now: float) -> timedelta:
+        """How far back to look for what the last sweep of these shards could not find: too young, or not committed."""
+        oldest = min(shard.swept_at if shard.swept_at != NEVER else now - WHOLE_EVERY for shard in shards)
+        given_up_at = self._taking.given_up_at
+        if given_up_at is not None:
+            oldest = min(oldest, given_up_at)
+        return timedelta(seconds=now - oldest) + self._age + CLOCKS_APART
+
+    async def _call(self, shards: Sequence[OwnedShard], own_age: timedelta, within: timedelta | None) -> Found:
         claims = [Claim(shard.key.group_id, shard.key.shard, shard.epoch) for shard in shards]
         me, held = self._membership.incarnation, self._holdings.runs()
-        async with asyncio.timeout(self._settings.statement_timeout):
-            swept = await self._store.sweep(claims, me, held, own_age, SWEEP_LIMIT, within)
+        try:
+            async with asyncio.timeout(self._settings.statement_timeout):
+                swept = await self._store.sweep(claims, me, held, own_age, SWEEP_LIMIT, within)
+        except (StoreError, TimeoutError):
+            for shard in shards:
+                self._taking.look_now(shard)
+            raise
         for (group_id, number), count in swept.recovered.items():
             self._metrics.swept(group_id, count)
             owned = self._agenda.get(ShardKey(group_id, number))
             if owned is not None:
                 self._taking.look_now(owned)
-        return sum(swept.recovered.values()) + swept.cancelled >= SWEEP_LIMIT
+        done = sum(swept.recovered.values()) + swept.cancelled
+        return Found(more=swept.found >= SWEEP_LIMIT and done > 0, all=swept.found <= done)

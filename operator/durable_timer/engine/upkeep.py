@@ -35,6 +35,9 @@ stay while a transaction is held open elsewhere."""
 BACKLOG_EVERY = 15.0
 """Seconds between two counts of a group's backlog."""
 
+BACKLOG_REST_MAX = 300.0
+"""Longest seconds between them because they took long."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -115,21 +118,19 @@ class Upkeep:
                     log.warning("cannot purge", group=shard.group.group_id, error=str(error) or "timeout")
 
     async def count_forever(self) -> None:
-        """Publishes each group's backlog until cancelled."""
+        """Publishes each group's backlog until cancelled, and nothing of groups that are another's business now."""
         counted: set[str] = set()
+        due_at = float("-inf")
         while True:
-            began, shards = self._clock.monotonic(), self._first_shards()
-            for group_id in counted - {shard.key.group_id for shard in shards}:
+            mine = [shard.key.group_id for shard in self._first_shards()]
+            for group_id in counted.difference(mine):
                 self._metrics.backlog(group_id, 0, 0.0)
-            counted = {shard.key.group_id for shard in shards}
-            for shard in shards:
-                try:
-                    async with asyncio.timeout(self._settings.statement_timeout):
-                        await self._count(shard.group.group_id)
-                except (StoreError, TimeoutError) as error:
-                    log.warning("cannot count the backlog", group=shard.group.group_id, error=str(error) or "timeout")
-            took = self._clock.monotonic() - began
-            await asyncio.sleep(max(BACKLOG_EVERY, took / SHARE))
+            counted.intersection_update(mine)
+            if self._clock.monotonic() >= due_at:
+                took = sum([await self._count(group_id) for group_id in mine])
+                counted.update(mine)
+                due_at = self._clock.monotonic() + min(took / SHARE, BACKLOG_REST_MAX)
+            await asyncio.sleep(BACKLOG_EVERY)
 
     def _first_shards(self) -> list[OwnedShard]:
         return [
@@ -151,8 +152,16 @@ class Upkeep:
                 return
             await asyncio.sleep(PURGE_PAUSE if took <= PURGE_TIME else rest_after(took, PURGE_PAUSE))
 
-    async def _count(self, group_id: str) -> None:
-        counts = await self._store.counts(group_id)
-        oldest = counts.oldest_due_at
-        age = (await self._store.now() - oldest).total_seconds() if oldest is not None else 0.0
+    async def _count(self, group_id: str) -> float:
+        """Seconds that the store worked for it; none where it did not answer."""
+        began = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(self._settings.statement_timeout):
+                counts = await self._store.counts(group_id)
+                oldest = counts.oldest_due_at
+                age = (await self._store.now() - oldest).total_seconds() if oldest is not None else 0.0
+        except (StoreError, TimeoutError) as error:
+            log.warning("cannot count the backlog", group=group_id, error=str(error) or "timeout")
+            return 0.0
         self._metrics.backlog(group_id, counts.due, max(0.0, age))
+        return self._clock.monotonic() - began
