@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
-from durable_timer.models.group import GroupState
-from durable_timer.models.resource import ResourceKind
+from durable_timer.errors import KubeUnavailable
+from durable_timer.models.group import Group, GroupState
+from durable_timer.models.resource import Resource, ResourceKind
 from tests.controller.world import World, key_of
 
 TWICE = 10.0
@@ -104,3 +106,75 @@ def test_a_timer_whose_finalizer_somebody_took_off_is_looked_for(world: World) -
     world.api.objects[key] = replace(world.api.objects[key], finalizers=())
     world.api.delete("t", ResourceKind.TIMER)
     world.wait(lambda: not world.database.timers["orders"])
+
+
+def test_a_store_that_is_away_has_the_namespace_listed_now_and_then(world: World) -> None:
+    ready(world)
+    world.api.delete("orders")
+    world.away = True
+    world.pass_time(600)
+    assert world.api.lists[ResourceKind.TIMER_GROUP] <= 15
+    world.away = False
+    world.wait(lambda: world.group("orders").state is GroupState.DELETED, 5)
+
+
+def test_a_group_of_one_store_does_not_wait_for_those_of_another(world: World) -> None:
+    names = [f"g{number}" for number in range(20)]
+    for name in names:
+        world.api.apply(name, {"shards": 1})
+    world.api.apply("orders", {"shards": 1, "store": "second"})
+    world.wait(lambda: "orders" in world.second.groups and len(world.database.groups) == 20)
+    world.away = True
+    for name in [*names, "orders"]:
+        world.api.delete(name)
+    world.wait(lambda: world.second.groups["orders"].state is GroupState.DELETED)
+
+
+def test_nor_does_one_that_was_declared_in_both(world: World) -> None:
+    """It was deleted and made again with another store while the first one was away."""
+    ready(world)
+    world.away = True
+    world.api.delete("orders")
+    world.api.apply("orders", {"shards": 4, "store": "second"})
+    world.wait(lambda: "orders" in world.second.groups)
+    world.api.delete("orders")
+    world.wait(lambda: world.second.groups["orders"].state is GroupState.DELETED)
+    assert world.group("orders").state is GroupState.ACTIVE
+    world.away = False
+    world.wait(lambda: world.group("orders").state is GroupState.DELETED, 60)
+
+
+def test_an_api_server_that_fails_is_asked_now_and_then(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready(world)
+    asked: list[float] = []
+
+    async def fail(kind: ResourceKind, namespace: str | None) -> list[Resource]:
+        asked.append(world.loop.time())
+        raise KubeUnavailable("down")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.api, "list", fail)
+        world.api.delete("orders")
+        world.pass_time(300)
+    assert 3 <= len(asked) <= 10
+    world.wait(lambda: world.group("orders").state is GroupState.DELETED, 90)
+    assert min(later - sooner for sooner, later in pairwise(asked)) >= TWICE
+
+
+def test_a_fault_of_the_program_with_one_holds_no_other_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready(world)
+    world.api.apply("others", {"shards": 4})
+    world.wait(lambda: world.reason("others") == "Ready")
+    mark = world.store.set_group_state
+
+    async def fail(group_id: str, owner: str, state: GroupState) -> Group:
+        if group_id == "orders":
+            raise RecursionError
+        return await mark(group_id, owner, state)
+
+    monkeypatch.setattr(world.store, "set_group_state", fail)
+    for name in ("orders", "others"):
+        world.api.delete(name)
+    world.wait(lambda: world.group("others").state is GroupState.DELETED)
+    world.api.apply("more", {"shards": 4})
+    world.wait(lambda: world.reason("more") == "Ready")

@@ -148,7 +148,7 @@ class Executor:
 
 
 class World:
-    """One cluster, one store, an operator that leads, and executors by name."""
+    """One cluster, a store with executors by name and a second one without, and an operator that leads."""
 
     def __init__(self, *, cluster: str = "default", namespaces: tuple[str, ...] = ()) -> None:
         self.loop = VirtualLoop()
@@ -156,6 +156,7 @@ class World:
         self.database = MemoryDatabase(self.store_clock.now, random.Random(1))
         self.away = False
         self.store = MemoryStore(self.database, hooks=_Away(self))
+        self.second = MemoryDatabase(self.store_clock.now, random.Random(3))
         self.api = Api(self.store_clock.now)
         self.metrics = OperatorMetrics()
         self.leading = True
@@ -167,7 +168,7 @@ class World:
     def _start(self) -> Core:
         clock = ProcessClock(self.loop, start=1000.0, offset=0.0)
         core = Core(
-            {"default": self.store},
+            {"default": self.store, "second": MemoryStore(self.second)},
             self.api,
             self._settings,
             clock,

@@ -183,6 +183,8 @@ class Core:
                 self._queue.add(resource.key)
 
     def _store_came_or_went(self, store_name: str) -> None:
+        if self._directory.away(store_name) is None:
+            self._absence.try_again()
         for resource in self._cache.of_kind(ResourceKind.TIMER_GROUP):
             if _store_of(resource) == store_name:
                 self._queue.add(resource.key)

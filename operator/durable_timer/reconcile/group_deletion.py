@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from durable_timer.clock import Clock
-from durable_timer.errors import StoreError
+from durable_timer.errors import StoreError, StoreUnavailable
 from durable_timer.logs import masked
 from durable_timer.models.group import Group, GroupState
 from durable_timer.models.limits import STORE_DEFAULT
@@ -55,6 +55,8 @@ class GroupDeletion:
 
     async def keep(self, store_name: str, group: Group) -> None:
         """Marks a group as deleted; its timers stay, unfired. Raises: StoreError, NotLeading."""
+        if (away := self._directory.away(store_name)) is not None:
+            raise StoreUnavailable(away)
         row = await self._writers[store_name].mark(group.group_id, group.owner, GroupState.DELETED)
         self._directory.put(store_name, row)
         log.info("deleted, its timers are kept", group=group.group_id, owner=group.owner)

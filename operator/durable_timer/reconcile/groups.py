@@ -110,9 +110,23 @@ class GroupReconciler:
         """
         self._memories.pop(key, None)
         self._publisher.forget(key)
-        for store_name, group in list(self._directory.owned(self._directory.owner(key.namespace, key.name))):
-            if group.state is GroupState.ACTIVE:
+        await self._end(self._directory.owner(key.namespace, key.name))
+
+    async def _end(self, owner: str, declared: tuple[str, str] | None = None) -> None:
+        """Marks the groups of an owner as deleted, but for the declared one.
+
+        Raises: StoreError, NotLeading, TimeoutError: That of one which could not be marked, after the others were.
+        """
+        failure: Exception | None = None
+        for store_name, group in list(self._directory.owned(owner)):
+            if group.state is not GroupState.ACTIVE or (store_name, group.group_id) == declared:
+                continue
+            try:
                 await self._deletion.keep(store_name, group)
+            except (StoreError, TimeoutError) as error:
+                failure = error
+        if failure is not None:
+            raise failure
 
     async def _gather(self, resource: Resource, spec: TimerGroupSpec, store: Store) -> GroupFacts:
         away = self._directory.away(spec.store)
@@ -146,13 +160,10 @@ class GroupReconciler:
 
     async def _end_others(self, owner: str, declared: tuple[str, str]) -> None:
         """Ends what an earlier resource of the same name registered, in another store or under another id."""
-        for store_name, group in list(self._directory.owned(owner)):
-            if group.state is not GroupState.ACTIVE or (store_name, group.group_id) == declared:
-                continue
-            try:
-                await self._deletion.keep(store_name, group)
-            except (StoreError, TimeoutError) as error:
-                log.warning("cannot end a former group yet", group=group.group_id, error=str(error))
+        try:
+            await self._end(owner, declared)
+        except (StoreError, TimeoutError) as error:
+            log.warning("cannot end a former group yet", owner=owner, error=str(error) or "timeout")
 
     async def _served(
         self, resource: Resource, spec: TimerGroupSpec, store: Store, registered: Registered
