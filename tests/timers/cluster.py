@@ -113,9 +113,13 @@ class Groups:
     def __init__(self) -> None:
         self.known: dict[str, RegisteredGroup] = {}
         self.away_stores: dict[str, str] = {}
+        self.unread: set[str] = set()
 
     def away(self, store_name: str) -> str | None:
         return self.away_stores.get(store_name)
+
+    def read_once(self, store_name: str) -> bool:
+        return store_name not in self.unread
 
     def find(self, namespace: str, name: str) -> RegisteredGroup | None:
         return self.known.get(name) if namespace == NAMESPACE else None

@@ -4,14 +4,17 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from pydantic import JsonValue
 
 from durable_timer.errors import StoreUnavailable
 from durable_timer.models.group import GroupState
 from durable_timer.models.outcome import OutcomeKind
 from durable_timer.models.resource import FINALIZER
-from durable_timer.models.results import Target
+from durable_timer.models.results import Target, WhenRunning
 from durable_timer.models.timer import TimerChange, TimerState
+from durable_timer.reconcile.cache import ResourceCache
 from durable_timer.reconcile.timer_deletion import GIVE_UP_AFTER
+from durable_timer.reconcile.timers import TimerReconciler
 from tests.stores.contract.world import LATER, Executor
 from tests.timers.cluster import Cluster, key_of
 from tests.timers.test_reconcile import one_shot, schedule, soon
@@ -143,6 +146,73 @@ class TestNothingBlocksIt:
             await cluster.timers.absent(key_of("t"))
         cluster.store.away = False
         await cluster.timers.absent(key_of("t"))
+        assert await cluster.find("t") is None
+
+
+class TestGroupsThatWereNotRead:
+    """A leader has just begun, or a store has been away since it did."""
+
+    async def unread(self, cluster: Cluster, status: dict[str, JsonValue]) -> None:
+        """A Timer that is being deleted by a new leader, whose status was perhaps not written after its row was."""
+        await cluster.apply("t", one_shot(soon()))
+        known = cluster.api.objects[key_of("t")]
+        cluster.api.objects[known.key] = replace(known, status=status)
+        cluster.groups.known.clear()
+        cluster.groups.unread.add("default")
+        cluster.timers = cluster.operator()
+        cluster.api.remove("t")
+
+    async def test_a_row_that_no_status_names_is_waited_for(self, cluster: Cluster) -> None:
+        await self.unread(cluster, {})
+        with pytest.raises(StoreUnavailable, match="not read yet"):
+            await cluster.reconcile("t")
+        assert cluster.api.objects[key_of("t")].finalizers == (FINALIZER,)
+        cluster.groups.unread.clear()
+        await cluster.register()
+        await cluster.reconcile("t")
+        assert cluster.api.objects == {}
+        assert await cluster.find("t") is None
+
+    async def test_it_is_not_waited_for_without_an_end(self, cluster: Cluster) -> None:
+        await self.unread(cluster, {})
+        with pytest.raises(StoreUnavailable):
+            await cluster.reconcile("t")
+        cluster.clock.ahead = GIVE_UP_AFTER
+        await cluster.reconcile("t")
+        assert cluster.api.objects == {}
+        assert cluster.api.events[-1][1] == "RowLeft"
+
+    async def test_a_row_that_is_found_needs_no_other_store(self, cluster: Cluster) -> None:
+        await self.unread(cluster, {"groupId": cluster.world.group_id})
+        await cluster.reconcile("t")
+        assert cluster.api.objects == {}
+        assert await cluster.find("t") is None
+
+    @pytest.mark.parametrize("state", [GroupState.ACTIVE, GroupState.DELETED])
+    async def test_an_active_group_is_the_one_that_has_the_row(self, cluster: Cluster, state: GroupState) -> None:
+        await self.unread(cluster, {"groupId": cluster.world.group_id})
+        [row] = await cluster.world.store.get(cluster.world.group_id, ["k8s:shop:t"])
+        assert row is not None
+        await cluster.world.store.delete(cluster.world.group_id, [Target(row.timer_id)], WhenRunning.STOP, managed=True)
+        await cluster.register()
+        here = cluster.groups.known["orders"]
+        cluster.groups.known["orders"] = replace(here, group=replace(here.group, state=state))
+        if state is GroupState.ACTIVE:
+            await cluster.reconcile("t")
+            assert cluster.api.objects == {}
+        else:
+            with pytest.raises(StoreUnavailable):
+                await cluster.reconcile("t")
+
+    async def test_one_store_that_is_away_keeps_no_row_of_another(self, cluster: Cluster) -> None:
+        await self.unread(cluster, {"groupId": cluster.world.group_id})
+        stores = {"away": cluster.store, "default": cluster.store}
+        cluster.groups.away_stores["away"] = "no answer in time"
+        cluster.timers = TimerReconciler(
+            stores, cluster.api, ResourceCache(), cluster.groups, cluster.clock, cluster.leading
+        )
+        with pytest.raises(StoreUnavailable, match="no answer in time"):
+            await cluster.reconcile("t")
         assert await cluster.find("t") is None
 
 

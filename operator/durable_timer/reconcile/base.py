@@ -69,6 +69,10 @@ class GroupDirectory(Protocol):
         """Why a store cannot be reached; None while it answers. Its Timers are queued again when it does."""
         ...
 
+    def read_once(self, store_name: str) -> bool:
+        """Whether the groups of a store were ever read: until then `find` knows none of them."""
+        ...
+
 
 class ResourceApi(Protocol):
     """The writes and reads that reconciling needs of Kubernetes (`kube.resources.Resources`)."""

@@ -8,12 +8,13 @@ from typing import Final, assert_never
 
 from durable_timer.clock import Clock
 from durable_timer.errors import KubeGone, StoreError, StoreUnavailable
+from durable_timer.models.group import GroupState
 from durable_timer.models.manifest import DeletionPolicy
 from durable_timer.models.resource import FINALIZER, Resource
 from durable_timer.models.results import Target
 from durable_timer.planning.declaration import Drop, Release, decide_deletion
 from durable_timer.planning.declared import group_name, timer_id_of
-from durable_timer.reconcile.base import GroupDirectory, ResourceApi
+from durable_timer.reconcile.base import GroupDirectory, RegisteredGroup, ResourceApi
 from durable_timer.reconcile.gathering import StoreRows
 
 GIVE_UP_AFTER: Final = 600.0
@@ -54,11 +55,35 @@ class TimerDeletion:
         return done
 
     async def let_row_go(self, resource: Resource) -> None:
-        """Deletes the row that this very object declared, or releases it, by its policy. Raises: StoreError."""
-        for store_name, group_id in self._places(resource):
-            if (away := self._directory.away(store_name)) is not None:
-                raise StoreUnavailable(away)
-            await self._let_go(resource, store_name, group_id)
+        """Deletes the row that this very object declared, or releases it, by its policy.
+
+        That there is no row is known only where its group is active, or the groups of all stores have been read.
+
+        Raises:
+            StoreError: It may be in a store that does not answer; what the others have of it was dealt with.
+        """
+        group = self._group(resource)
+        settled = group is not None and group.group.state is GroupState.ACTIVE
+        failure: StoreError | None = None
+        for store_name, group_id in self._places(resource, group):
+            try:
+                settled = await self._let_go(resource, store_name, group_id) or settled
+            except StoreError as error:
+                failure = error
+        if failure is None and not settled:
+            failure = self._unread()
+        if failure is not None:
+            raise failure
+
+    def _unread(self) -> StoreError | None:
+        for name in self._store_names:
+            if not self._directory.read_once(name):
+                return StoreUnavailable(self._directory.away(name) or f"store {name!r} was not read yet")
+        return None
+
+    def _group(self, resource: Resource) -> RegisteredGroup | None:
+        name = group_name(resource.spec)
+        return None if name is None else self._directory.find(resource.namespace, name)
 
     async def _row_is_gone(self, resource: Resource) -> bool:
         try:
@@ -73,29 +98,30 @@ class TimerDeletion:
             return False
         return True
 
-    def _places(self, resource: Resource) -> list[tuple[str, str]]:
+    def _places(self, resource: Resource, found: RegisteredGroup | None) -> list[tuple[str, str]]:
         """Where its row may be, as stores and group ids: in its group, or in the one that its status names."""
-        name = group_name(resource.spec)
-        found = None if name is None else self._directory.find(resource.namespace, name)
         places = [] if found is None else [(found.store_name, found.group.group_id)]
         noted = resource.status.get("groupId")
         if isinstance(noted, str) and (found is None or found.group.group_id != noted):
             places += [(store_name, noted) for store_name in self._store_names]
         return places
 
-    async def _let_go(self, resource: Resource, store_name: str, group_id: str) -> None:
+    async def _let_go(self, resource: Resource, store_name: str, group_id: str) -> bool:
+        """Whether there was a row to let go. Raises: StoreError."""
+        if (away := self._directory.away(store_name)) is not None:
+            raise StoreUnavailable(away)
         timer_id = timer_id_of(resource.namespace, resource.name)
         rows = self._rows.of(store_name, group_id)
         row = await rows.get(timer_id)
-        for _ in range(_TRIES):
+        for tries in range(_TRIES):
             step = decide_deletion(resource.uid, _policy(resource), row, adopting=_adopts(resource))
             match step:
                 case None:
-                    return
+                    return tries > 0
                 case Drop(version):
                     dropped = await rows.delete(Target(timer_id, version))
                     if dropped.refusal is None:
-                        return
+                        return True
                     row = dropped.timer
                 case Release(change, version):
                     row = (await rows.update(Target(timer_id, version), change)).timer
