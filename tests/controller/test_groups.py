@@ -11,7 +11,8 @@ from durable_timer.models.resource import ADOPT_FROM, FINALIZER
 from durable_timer.models.status import ConditionStatus
 from tests.controller.world import POOL, World, key_of, owner_of
 
-HOUR = 3600.0
+MINUTE = 60.0
+HOUR = 60 * MINUTE
 DELETE = {"deletionPolicy": "Delete"}
 
 
@@ -76,6 +77,54 @@ def test_a_store_that_is_away_for_a_moment_is_no_news_and_for_longer_one(world: 
     world.wait(lambda: world.reason("orders") == "StoreUnreachable")
     assert world.status("orders").executors
     world.away = False
+    world.wait(lambda: world.reason("orders") == "Ready")
+
+
+@pytest.mark.parametrize("call", ["all", "counts", "register_group"])
+def test_a_call_that_fails_for_a_moment_is_no_news(world: World, call: str) -> None:
+    """A failover of the database, or a count that takes too long, while groups are being reconciled."""
+    world.executor("a")
+    world.api.apply("orders", {"shards": 4})
+    world.wait(lambda: world.reason("orders") == "Ready")
+    world.pass_time(120)
+    written, counted = dict(world.api.writes), world.calls["counts"]
+    world.wait(lambda: world.calls["counts"] > counted, 2 * MINUTE)
+    world.pass_time(MINUTE - 1)
+    world.away, world.refused = call == "all", {call}
+    if call == "register_group":
+        world.api.apply("orders", {"shards": 4, "objectives": {"lateness": "7s"}})
+    failing = world.calls["counts"] + world.calls["register_group"]
+    world.pass_time(2)
+    assert world.calls["counts"] + world.calls["register_group"] > failing
+    assert dict(world.api.writes) == written
+    world.away, world.refused = False, set()
+    world.pass_time(30)
+    assert world.reason("orders") == "Ready"
+    assert world.api.events == [("orders", "Ready")]
+
+
+def test_figures_that_cannot_be_had_stay_as_they_were(world: World) -> None:
+    world.executor("a")
+    world.api.apply("orders", {"shards": 4})
+    world.wait(lambda: world.reason("orders") == "Ready")
+    summary = world.status("orders").summary
+    world.refused = {"counts"}
+    world.pass_time(150)
+    world.api.apply("orders", {"shards": 4, "paused": True})
+    world.wait(lambda: world.reason("orders", "Paused") == "Paused")
+    assert world.reason("orders") == "Ready"
+    assert world.status("orders").summary == summary
+
+
+def test_a_store_that_refuses_a_group_for_longer_is_said_though_it_answers(world: World) -> None:
+    world.executor("a")
+    world.refused = {"register_group"}
+    world.api.apply("orders", {"shards": 4})
+    world.wait(lambda: world.reason("orders") == "StoreUnreachable", 10)
+    ready = world.condition("orders")
+    assert ready is not None
+    assert ready.message == "store 'default' refuses: refused"
+    world.refused = set()
     world.wait(lambda: world.reason("orders") == "Ready")
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal
 
-from durable_timer.errors import StoreUnavailable
+from durable_timer.errors import StoreError, StoreUnavailable
 from durable_timer.metrics_operator import OperatorMetrics
 from durable_timer.models.group import Group
 from durable_timer.models.ownership import Claim, Member, MemberReport, Shard, ShardKey
@@ -155,6 +155,9 @@ class World:
         self.store_clock = StoreClock(self.loop)
         self.database = MemoryDatabase(self.store_clock.now, random.Random(1))
         self.away = False
+        self.refused: set[str] = set()
+        """Calls that fail while the store answers all others."""
+        self.calls: Counter[str] = Counter()
         self.store = MemoryStore(self.database, hooks=_Away(self))
         self.second = MemoryDatabase(self.store_clock.now, random.Random(3))
         self.api = Api(self.store_clock.now)
@@ -246,8 +249,11 @@ class _Away:
         self._world = world
 
     async def before(self, name: str) -> None:
+        self._world.calls[name] += 1
         if self._world.away:
             raise StoreUnavailable("away")
+        if name in self._world.refused:
+            raise StoreError("refused")
 
     async def after(self, name: str) -> None:
         """Nothing happens after a commit."""

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from durable_timer.clock import Clock
-from durable_timer.errors import StoreError
+from durable_timer.errors import StoreError, StoreUnavailable
 from durable_timer.logs import masked
 from durable_timer.metrics_operator import OperatorMetrics
 from durable_timer.models.group import Group, GroupState, SigningSpec, TimerGroupSpec
@@ -26,7 +26,7 @@ from durable_timer.planning.group_status import (
 from durable_timer.reconcile.assignment import Pool
 from durable_timer.reconcile.base import ResourceApi, Stores
 from durable_timer.reconcile.cache import ResourceCache
-from durable_timer.reconcile.directory import Directory
+from durable_timer.reconcile.directory import AWAY_AFTER, Directory
 from durable_timer.reconcile.group_deletion import LOOK_AGAIN, GroupDeletion
 from durable_timer.reconcile.group_publishing import GroupPublisher, condition_of, published_status
 from durable_timer.reconcile.pools import Pools, Served
@@ -50,6 +50,7 @@ class _Memory:
 
     counts: Counts | None = None
     counted_at: float = float("-inf")
+    failing_since: float | None = None
     paused_at: float | None = None
     adopted: str | None = None
     """From whom the annotation that is on it had its group taken over."""
@@ -129,13 +130,24 @@ class GroupReconciler:
             raise failure
 
     async def _gather(self, resource: Resource, spec: TimerGroupSpec, store: Store) -> GroupFacts:
+        """The facts of a group. Raises: StoreError, TimeoutError: A call failed, which has not lasted yet."""
+        memory = self._memory(resource)
         away = self._directory.away(spec.store)
-        if away is None:
-            try:
-                return await self._of_store(resource, spec, store)
-            except (StoreError, TimeoutError) as error:
-                away = f"store {spec.store!r} does not answer: {masked(str(error)) or 'no answer in time'}"
-        return self._publisher.unserved(resource, spec, None, away=away)
+        if away is not None:
+            memory.failing_since = None
+            return self._publisher.unserved(resource, spec, None, away=away)
+        try:
+            facts = await self._of_store(resource, spec, store)
+        except (StoreError, TimeoutError) as error:
+            now = self._clock.monotonic()
+            memory.failing_since = now if memory.failing_since is None else memory.failing_since
+            if now - memory.failing_since < AWAY_AFTER:
+                raise
+            does = "does not answer" if isinstance(error, StoreUnavailable | TimeoutError) else "refuses"
+            away = f"store {spec.store!r} {does}: {masked(str(error)) or 'no answer in time'}"
+            return self._publisher.unserved(resource, spec, None, away=away)
+        memory.failing_since = None
+        return facts
 
     async def _of_store(self, resource: Resource, spec: TimerGroupSpec, store: Store) -> GroupFacts:
         owner = self._directory.owner(resource.namespace, resource.name)
@@ -186,11 +198,16 @@ class GroupReconciler:
             counts=await self._counts(store, registered.row, memory),
         )
 
-    async def _counts(self, store: Store, row: Group, memory: _Memory) -> Counts:
+    async def _counts(self, store: Store, row: Group, memory: _Memory) -> Counts | None:
+        """Figures of at most a minute ago; None where they could not be had, and stay as they were published."""
         now = self._clock.monotonic()
-        if memory.counts is None or now - memory.counted_at >= COUNT_EVERY:
-            memory.counts = await store.counts(row.group_id)
+        if now - memory.counted_at >= COUNT_EVERY:
             memory.counted_at = now
+            try:
+                memory.counts = await store.counts(row.group_id)
+            except (StoreError, TimeoutError) as error:
+                memory.counts = None
+                log.info("cannot count the timers of a group now", group=row.group_id, error=str(error) or "timeout")
         return memory.counts
 
     def _pausing(self, resource: Resource, spec: TimerGroupSpec, memory: _Memory) -> Pausing:
