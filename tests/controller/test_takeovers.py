@@ -159,6 +159,69 @@ def test_two_that_adopt_from_each_other_come_to_rest(world: World, monkeypatch: 
     world.wait(lambda: world.reason("second") == "Ready")
 
 
+@pytest.mark.parametrize("before", ["ready", "restarted", "away"])
+def test_a_group_of_another_count_ends_what_was_deleted_just_before(world: World, before: str) -> None:
+    """Nobody would else pause or end it, for a resource of its name is there."""
+    ready(world)
+    if before == "restarted":
+        world.loop.crash(world.process)
+        world.api.heard = lambda resource, gone: None
+    world.away = before == "away"
+    world.api.delete("orders")
+    world.api.apply("orders", {"shards": 8})
+    if before == "restarted":
+        world.start_another()
+    if before == "away":
+        world.wait(lambda: world.reason("orders") == "StoreUnreachable")
+        world.away = False
+    world.wait(lambda: world.group("orders").state is GroupState.DELETED, 7)
+    world.wait(lambda: world.reason("orders") == "ShardsMismatch")
+    world.pass_time(120)
+    assert world.group("orders").state is GroupState.DELETED
+    world.api.delete("orders")
+    world.api.apply("orders", {"shards": 4})
+    world.wait(lambda: world.reason("orders") == "Ready")
+
+
+def test_one_of_another_count_that_is_handed_over_goes_on(world: World) -> None:
+    ready(world, groupId="shared")
+    world.api.apply("second", {"shards": 8, "groupId": "shared"})
+    world.wait(lambda: world.reason("second") == "GroupIdConflict")
+    task = world.loop.create_task(world.store.transfer_group("shared", owner_of("second"), None))
+    world.wait(task.done)
+    world.wait(lambda: world.reason("second") == "ShardsMismatch")
+    world.restart()
+    world.pass_time(120)
+    assert world.group("shared").state is GroupState.ACTIVE
+
+
+def test_one_of_another_count_is_not_adopted(world: World) -> None:
+    ready(world, groupId="shared")
+    world.api.apply("second", {"shards": 8, "groupId": "shared"}, {ADOPT_FROM: owner_of("orders")})
+    world.wait(lambda: world.reason("second") == "ShardsMismatch")
+    world.pass_time(60)
+    assert world.group("shared").owner == owner_of("orders")
+    assert world.reason("orders") == "Ready"
+    assert ("second", "Adopted") not in world.api.events
+
+
+def test_nor_one_that_is_being_purged(world: World) -> None:
+    ready(world, groupId="shared")
+    world.executors["a"].crash()
+    world.api.apply("orders", {"shards": 4, "groupId": "shared"} | DELETE)
+    world.wait(lambda: world.api.objects[key_of("orders")].finalizers)
+    world.api.apply("second", {"shards": 8, "groupId": "shared"})
+    world.wait(lambda: world.reason("second") == "GroupIdConflict")
+    world.api.delete("orders")
+    world.wait(lambda: world.group("shared").state is GroupState.PURGING)
+    world.api.apply("second", {"shards": 8, "groupId": "shared"}, {ADOPT_FROM: owner_of("orders")})
+    world.wait(lambda: world.reason("second") == "Purging")
+    assert world.group("shared").owner == owner_of("orders")
+    world.executor("b")
+    world.wait(lambda: world.reason("second") == "Ready", 180)
+    assert world.group("shared").shards == 8
+
+
 class _Handed:
     """Counts what changes hands; the store fails after a hundred, for virtual time stands still in a loop without pauses."""
 

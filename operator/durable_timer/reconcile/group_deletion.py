@@ -15,13 +15,13 @@ from durable_timer.models.group import Group, GroupState
 from durable_timer.models.limits import STORE_DEFAULT
 from durable_timer.models.manifest import DeletionPolicy
 from durable_timer.models.resource import FINALIZER, Resource
-from durable_timer.models.status import GroupReason
+from durable_timer.models.status import ConditionType, GroupReason
 from durable_timer.planning.group_status import Blocked
 from durable_timer.reconcile.base import ResourceApi, Stores
 from durable_timer.reconcile.directory import Directory
-from durable_timer.reconcile.group_publishing import GroupPublisher
+from durable_timer.reconcile.group_publishing import GroupPublisher, condition_of, published_status
 from durable_timer.reconcile.purging import Purger
-from durable_timer.reconcile.registering import declared_id
+from durable_timer.reconcile.registering import Registered, declared_id
 from durable_timer.reconcile.writing import GroupWriter
 
 LOOK_AGAIN: Final = timedelta(seconds=5)
@@ -60,6 +60,22 @@ class GroupDeletion:
         row = await self._writers[store_name].mark(group.group_id, group.owner, GroupState.DELETED)
         self._directory.put(store_name, row)
         log.info("deleted, its timers are kept", group=group.group_id, owner=group.owner)
+
+    async def end(self, owner: str, declared: tuple[str, str] | None = None) -> None:
+        """Marks the groups of an owner as deleted, but for the declared one.
+
+        Raises: StoreError, NotLeading, TimeoutError: That of one which could not be marked, after the others were.
+        """
+        failure: Exception | None = None
+        for store_name, group in list(self._directory.owned(owner)):
+            if group.state is not GroupState.ACTIVE or (store_name, group.group_id) == declared:
+                continue
+            try:
+                await self.keep(store_name, group)
+            except (StoreError, TimeoutError) as error:
+                failure = error
+        if failure is not None:
+            raise failure
 
     async def delete(self, resource: Resource) -> timedelta | None:
         """Has the group's timers deleted where the policy says so; then, or after ten minutes, lets the resource go."""
@@ -118,3 +134,15 @@ class GroupDeletion:
         row = await self._writers[store_name].mark(group_id, owner, GroupState.PURGING)
         self._directory.put(store_name, row)
         return False
+
+
+def is_an_earlier_ones(row: Group, registered: Registered, resource: Resource) -> bool:
+    """Whether an earlier resource of the same name left the row behind, active: a resource never changes its count.
+
+    What was handed over to a resource that had been told of the conflict is its own, and goes on until somebody decides.
+    """
+    mismatch = registered.blocked is not None and registered.blocked.reason is GroupReason.SHARDS_MISMATCH
+    if row.state is not GroupState.ACTIVE or not mismatch or registered.adopted_from is not None:
+        return False
+    ready = condition_of(published_status(resource), ConditionType.READY)
+    return ready is None or ready.reason not in (GroupReason.GROUP_ID_CONFLICT, GroupReason.SHARDS_MISMATCH)

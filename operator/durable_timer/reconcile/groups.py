@@ -13,7 +13,7 @@ from durable_timer.clock import Clock
 from durable_timer.errors import StoreError, StoreUnavailable
 from durable_timer.logs import masked
 from durable_timer.metrics_operator import OperatorMetrics
-from durable_timer.models.group import Group, GroupState, SigningSpec, TimerGroupSpec
+from durable_timer.models.group import Group, SigningSpec, TimerGroupSpec
 from durable_timer.models.manifest import DeletionPolicy
 from durable_timer.models.page import Counts
 from durable_timer.models.resource import ADOPT_FROM, FINALIZER, Resource, ResourceKey
@@ -27,7 +27,7 @@ from durable_timer.reconcile.assignment import Pool
 from durable_timer.reconcile.base import ResourceApi, Stores
 from durable_timer.reconcile.cache import ResourceCache
 from durable_timer.reconcile.directory import AWAY_AFTER, Directory
-from durable_timer.reconcile.group_deletion import LOOK_AGAIN, GroupDeletion
+from durable_timer.reconcile.group_deletion import LOOK_AGAIN, GroupDeletion, is_an_earlier_ones
 from durable_timer.reconcile.group_publishing import GroupPublisher, condition_of, published_status
 from durable_timer.reconcile.pools import Pools, Served
 from durable_timer.reconcile.purging import Purger
@@ -111,23 +111,7 @@ class GroupReconciler:
         """
         self._memories.pop(key, None)
         self._publisher.forget(key)
-        await self._end(self._directory.owner(key.namespace, key.name))
-
-    async def _end(self, owner: str, declared: tuple[str, str] | None = None) -> None:
-        """Marks the groups of an owner as deleted, but for the declared one.
-
-        Raises: StoreError, NotLeading, TimeoutError: That of one which could not be marked, after the others were.
-        """
-        failure: Exception | None = None
-        for store_name, group in list(self._directory.owned(owner)):
-            if group.state is not GroupState.ACTIVE or (store_name, group.group_id) == declared:
-                continue
-            try:
-                await self._deletion.keep(store_name, group)
-            except (StoreError, TimeoutError) as error:
-                failure = error
-        if failure is not None:
-            raise failure
+        await self._deletion.end(self._directory.owner(key.namespace, key.name))
 
     async def _gather(self, resource: Resource, spec: TimerGroupSpec, store: Store) -> GroupFacts:
         """The facts of a group. Raises: StoreError, TimeoutError: A call failed, which has not lasted yet."""
@@ -162,6 +146,8 @@ class GroupReconciler:
         registered = await register(GroupWriter(store, self._leading), resource, spec, owner, before, memory.adopted)
         if registered.row is not None:
             self._directory.put(spec.store, registered.row)
+            if is_an_earlier_ones(registered.row, registered, resource):
+                await self._deletion.keep(spec.store, registered.row)
         await self._end_others(owner, (spec.store, declared_id(resource)))
         if registered.adopted_from is not None:
             memory.adopted = registered.adopted_from
@@ -173,7 +159,7 @@ class GroupReconciler:
     async def _end_others(self, owner: str, declared: tuple[str, str]) -> None:
         """Ends what an earlier resource of the same name registered, in another store or under another id."""
         try:
-            await self._end(owner, declared)
+            await self._deletion.end(owner, declared)
         except (StoreError, TimeoutError) as error:
             log.warning("cannot end a former group yet", owner=owner, error=str(error) or "timeout")
 

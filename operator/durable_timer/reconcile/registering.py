@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -14,7 +14,7 @@ from durable_timer.models.group import Group, GroupRegistration, GroupState, Tim
 from durable_timer.models.resource import ADOPT_FROM, Resource
 from durable_timer.models.status import GroupReason
 from durable_timer.planning.group_status import Blocked
-from durable_timer.planning.registration import EMPTY_FOR
+from durable_timer.planning.registration import EMPTY_FOR, check_registration
 from durable_timer.reconcile.writing import GroupWriter
 
 _PROBLEMS_SHOWN: Final = 5
@@ -84,6 +84,7 @@ async def register(
         message = f"the timers of an earlier group {asked.group_id!r} are being deleted; it is registered after that"
         return Registered(row, Blocked(GroupReason.PURGING, message))
     except ShardsMismatch as mismatch:
+        row = await _present(writer, asked.group_id, owner)
         return Registered(row, _mismatch(mismatch, row, await writer.store.now()))
 
 
@@ -102,9 +103,25 @@ async def _conflict(
             f"the annotation {ADOPT_FROM}: {conflict.owner}"
         )
         return Registered(None, Blocked(GroupReason.GROUP_ID_CONFLICT, message, stalled=True))
+    present = await _present(writer, asked.group_id, conflict.owner)
+    now = await writer.store.now()
+    try:
+        if present is not None:
+            check_registration(replace(present, owner=asked.owner), asked, now)
+    except ShardsMismatch as mismatch:
+        return Registered(None, _mismatch(mismatch, present, now))
+    except GroupPurging:
+        message = f"{conflict.owner!r} has the timers of group {asked.group_id!r} deleted; it is taken over after that"
+        return Registered(None, Blocked(GroupReason.PURGING, message))
     row = await writer.transfer(asked.group_id, asked.owner, conflict.owner)
     again = await register(writer, resource, asked.spec, asked.owner, row, conflict.owner)
     return Registered(again.row, again.blocked, conflict.owner)
+
+
+async def _present(writer: GroupWriter, group_id: str, owner: str) -> Group | None:
+    """The row as it is now, where that is the owner's. Raises: StoreError."""
+    rows, _ = await writer.store.groups(None)
+    return next((row for row in rows if (row.group_id, row.owner) == (group_id, owner)), None)
 
 
 def _mismatch(mismatch: ShardsMismatch, row: Group | None, now: datetime) -> Blocked:
