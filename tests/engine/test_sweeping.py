@@ -281,3 +281,20 @@ def test_a_hand_over_needs_no_answer_to_its_sweep(bench: Bench) -> None:
     assert len(bench.store.news()) == 1
     bench.ends(bench.sweeper.sweep_own([]))
     assert len(bench.store.news()) == 1
+
+
+def test_it_rests_when_it_is_slow_again_and_again_and_not_for_a_slow_call_or_two(bench: Bench) -> None:
+    bench.once()
+    bench.start()
+    bench.play(5.5)
+    bench.store.each_news = 0.05
+    bench.play(4.5)
+    bench.store.each_news = 0.0
+    bench.store.calls.clear()
+    bench.play(10.0)
+    assert len(bench.store.news()) >= 9
+    bench.store.each_news = 0.05
+    bench.play(30.0)
+    bench.store.calls.clear()
+    bench.play(60.0)
+    assert sum(len(call.shards) for call in bench.store.calls) <= 6 * SHARDS

@@ -9,6 +9,7 @@ those of each second whole where an owner departed lately.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Final, NamedTuple
@@ -42,6 +43,9 @@ SWEEP_LIMIT: Final = 1000
 
 HAND_OVER_TIME: Final = 1.0
 """Seconds that a hand-over waits for its sweep."""
+
+SLOW_ROUNDS: Final = 4
+"""Sweeps of all shards that each have to take long in a row: less may be the way to the store."""
 
 NEVER: Final = float("-inf")
 
@@ -79,21 +83,22 @@ class Sweeper:
         self._metrics = metrics
         self._news = Pieces(clock)
         self._whole = Pieces(clock)
-        self._took = 0.0
+        self._took: deque[float] = deque(maxlen=SLOW_ROUNDS)
         self._asked = asyncio.Event()
 
     async def run(self) -> None:
-        """Sweeps all claims until cancelled: once a second, less often while each of two in a row took long."""
+        """Sweeps all claims until cancelled: once a second, less often while each of a few in a row takes long."""
         rest = SWEEP_EVERY
         while True:
             await wait_event(self._asked, rest)
             self._asked.clear()
             began = self._clock.monotonic()
             if await self._sweep_all(began):
-                took = self._clock.monotonic() - began
-                rest, self._took = rest_after(min(took, self._took), SWEEP_EVERY), took
+                self._took.append(self._clock.monotonic() - began)
             else:
-                rest, self._took = SWEEP_EVERY, 0.0
+                self._took.clear()
+            slow = min(self._took) if len(self._took) == SLOW_ROUNDS else 0.0
+            rest = rest_after(slow, SWEEP_EVERY)
 
     def soon(self) -> None:
         """Asks for a sweep of all claims now."""
@@ -129,8 +134,7 @@ class Sweeper:
         for pieces in (self._news, self._whole):
             pieces.keep(shards)
         known = [shard for shard in shards if shard.swept_at != NEVER]
-        news = [shard for shard in known if not self._news.rests(shard)] or known
-        answered = await self._over(self._news, news, self._sweep_news)
+        answered = await self._over(self._news, known, self._sweep_news)
         due = [shard for shard in shards if now - shard.swept_whole_at >= WHOLE_EVERY and not self._whole.rests(shard)]
         return await self.sweep(sorted(due, key=lambda shard: shard.swept_whole_at)) and answered
 
