@@ -14,12 +14,12 @@ class OwnedShard:
 
     `at` is the monotonic second of its next look. `floor`, `woken` (since the last take began), `hot` (more was there than
     the last take brought) and `behind` (some of it overdue) serve the take loop. `whole`: its next take is to be without
-    floor, `scan`: the present one is, `scan_at`: when one is due again. `releasing`: no longer taken from. `swept_at` and
-    `swept_whole_at`: when its last sweep began, and its last whole one.
+    floor, `scan`: the present one is, `scan_at`: when one is due again, `alone`: the last one took long. `releasing`: no
+    longer taken from. `swept_at` and `swept_whole_at`: when its last sweep began, and its last whole one.
     """
 
     __slots__ = (
-        "at", "behind", "epoch", "floor", "group", "hot", "key", "releasing", "scan", "scan_at", "swept_at",
+        "alone", "at", "behind", "epoch", "floor", "group", "hot", "key", "releasing", "scan", "scan_at", "swept_at",
         "swept_whole_at", "whole", "woken",
     )  # fmt: skip
 
@@ -32,6 +32,7 @@ class OwnedShard:
         self.scan_at = 0.0
         self.whole = True
         self.scan = False
+        self.alone = False
         self.hot = False
         self.behind = False
         self.woken = False
@@ -47,6 +48,9 @@ class Agenda:
         self._shards: dict[ShardKey, OwnedShard] = {}
         self._heap: list[tuple[float, int, OwnedShard]] = []
         self._pushed = 0
+
+    def __len__(self) -> int:
+        return len(self._shards)
 
     def add(self, shard: OwnedShard, at: float) -> None:
         self._shards[shard.key] = shard

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
@@ -16,7 +17,7 @@ from durable_timer.engine.agenda import Agenda, OwnedShard
 from durable_timer.engine.groups import GroupRuntime
 from durable_timer.engine.holdings import Holdings, Job
 from durable_timer.engine.membership import Membership
-from durable_timer.engine.scans import FLOOR_LAG, LATE_COMMIT, SCAN_EVERY, Scans
+from durable_timer.engine.scans import FLOOR_LAG, LATE_COMMIT, PASSED_BY, SCAN_EVERY, Scans, set_floor
 from durable_timer.engine.settings import EngineSettings
 from durable_timer.engine.store_time import StoreTime
 from durable_timer.engine.waiting import Backoff, wait_event
@@ -119,7 +120,8 @@ class TakeLoop:
         shard.whole = shard.whole or anywhere
         at = self._clock.monotonic() + max(0.0, seconds - self._settings.look_ahead.total_seconds())
         if at < shard.at:
-            shard.woken = shard.woken or seconds <= PROBE_EVERY
+            if seconds <= PROBE_EVERY:
+                self._tell(shard)
             self._agenda.put(shard, at)
             self._changed.set()
 
@@ -136,13 +138,17 @@ class TakeLoop:
             return bool(mine)
         named = [owned for n in numbers if (owned := self._agenda.get(ShardKey(group_id, n))) is not None]
         for shard in named:
-            if not shard.woken and shard.floor is not None:
-                shard.floor -= LATE_COMMIT
             self._wake(shard)
         return bool(named)
 
-    def _wake(self, shard: OwnedShard) -> None:
+    def _tell(self, shard: OwnedShard) -> None:
+        """Something is due soon in the shard, and was perhaps committed late."""
+        if not shard.woken and shard.floor is not None:
+            shard.floor -= LATE_COMMIT
         shard.woken = True
+
+    def _wake(self, shard: OwnedShard) -> None:
+        self._tell(shard)
         self._agenda.sooner(shard, self._clock.monotonic())
         self._changed.set()
 
@@ -173,8 +179,9 @@ class TakeLoop:
             await self._take(self._agenda.pop_due(self._clock.monotonic() + TOGETHER, SHARDS_PER_TAKE))
 
     async def _take(self, due: list[OwnedShard]) -> None:
-        shards, groups = self._asked(self._chosen(due))
+        shards, groups = self._asked(due)
         if not groups:
+            await asyncio.sleep(0)
             return
         me, run = self._membership.incarnation, self._rng.getrandbits(63)
         asked = self._clock.monotonic()
@@ -182,59 +189,54 @@ class TakeLoop:
             shard.woken = False
             if shard.scan:
                 shard.whole, shard.scan_at = False, asked + SCAN_EVERY
+        filled: bool | None = None
         self._idle.clear()
         self.holdings.run_begins(run)
         try:
             async with asyncio.timeout(self._settings.call_timeout):
                 taken = await self._store.take_due(groups, me, self._settings.look_ahead, run)
             ended = self._clock.monotonic()
-            self._scans.took(ended - asked, ended)
             filled = self._answered(shards, taken, me, asked)
+            self._scans.took(ended - asked, ended, len(self._agenda))
             self._backoff.reset()
         except (StoreError, TimeoutError) as error:
             log.warning("a take was not answered", error=str(error) or "timeout")
-            self._given_up.append(asked)
-            self._store_time.forget()
-            self._scans.failed()
-            pause = self._backoff.pause()
-            for shard in shards:
-                shard.whole = shard.whole or shard.scan
-                self._agenda.put(shard, self._clock.monotonic() + pause)
-            return
         finally:
             self.holdings.run_answered(run)
             self._idle.set()
-        if not filled:
+        if filled is None:
+            await self._unanswered(shards, asked)
+        elif not filled:
             await asyncio.sleep(SPACING)
 
-    def _chosen(self, due: list[OwnedShard]) -> list[OwnedShard]:
-        """Those that the next take can name; the others are looked at right after it."""
+    async def _unanswered(self, shards: list[OwnedShard], asked: float) -> None:
+        """Puts the shards off. Where the store itself answers, the reads without floor are why the take was not."""
         now = self._clock.monotonic()
-        chosen, waiting = self._scans.choose(due, now)
-        for shard in waiting:
-            self._agenda.put(shard, now)
-        return chosen
+        self._given_up.append(asked)
+        self._store_time.forget()
+        pause = self._backoff.pause()
+        for shard in shards:
+            shard.whole = shard.whole or shard.scan
+            self._agenda.put(shard, now + pause)
+        if now - asked < self._settings.statement_timeout / 2 or not any(shard.scan for shard in shards):
+            return
+        with suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(self._settings.call_timeout):
+                said = await self._store.now()
+            floor = said - self._store.capabilities.visibility_delay - FLOOR_LAG - LATE_COMMIT
+            self._scans.failed(self._clock.monotonic(), floor)
 
     def _asked(self, due: list[OwnedShard]) -> tuple[list[OwnedShard], list[TakeGroup]]:
-        """Which of the due shards are named, and how many timers of each group there is room for."""
+        """Which of the due shards are named, and how many timers of each group there is room for.
+
+        The others are looked at when there is something to look for, or right after this take.
+        """
         now = self._clock.monotonic()
+        able, free = self._able(due, now)
+        chosen, waiting = self._scans.choose(able, now)
         by_group: dict[str, list[OwnedShard]] = {}
-        free: dict[str, int] = {}
-        for shard in due:
-            group = shard.group
-            if shard.releasing or not group.fires:
-                continue
-            if self._beside(shard, now) and now < group.spaced_until:
-                self._agenda.put(shard, group.spaced_until)
-                continue
-            room = free.setdefault(group.group_id, self._room(group, now))
-            if room < 1:
-                group.starved = True
-                self._starve(shard, now)
-            else:
-                if group.starved:
-                    group.starved, group.held_until = False, now
-                by_group.setdefault(group.group_id, []).append(shard)
+        for shard in chosen:
+            by_group.setdefault(shard.key.group_id, []).append(shard)
         shares = self._shares(by_group, now)
         shards: list[OwnedShard] = []
         groups: list[TakeGroup] = []
@@ -245,10 +247,32 @@ class TakeLoop:
                 members[0].group.spaced_until = now + SPACING_BESIDE
             named = [TakeShard(s.key.shard, s.epoch, None if s.scan else s.floor) for s in members]
             groups.append(TakeGroup(group_id, named, min(share, free[group_id])))
-        for left in by_group.values():
+        for left in (waiting, *by_group.values()):
             for shard in left:
                 self._agenda.put(shard, now)
         return shards, groups
+
+    def _able(self, due: list[OwnedShard], now: float) -> tuple[list[OwnedShard], dict[str, int]]:
+        """Those of the due shards that may be taken from now, and for how many timers of each group there is a place."""
+        able: list[OwnedShard] = []
+        free: dict[str, int] = {}
+        for shard in due:
+            group = shard.group
+            if shard.releasing or not group.fires:
+                continue
+            if self._beside(shard, now) and now < group.spaced_until:
+                self._agenda.put(shard, group.spaced_until)
+                continue
+            if group.group_id not in free:
+                free[group.group_id] = self._room(group, now)
+            if free[group.group_id] < 1:
+                group.starved = True
+                self._starve(shard, now)
+            else:
+                if group.starved:
+                    group.starved, group.held_until = False, now
+                able.append(shard)
+        return able, free
 
     def _room(self, group: GroupRuntime, now: float) -> int:
         """Places for the group: what its limits leave, and where several are served, no more than stay free."""
@@ -310,12 +334,10 @@ class TakeLoop:
         waits = [wait for row in taken.next_due for wait in row]
         filled = False
         for shard, wait in zip(shards, waits, strict=True):
+            latest = last.get(shard.key)
             more = wait is not None and wait <= self._settings.look_ahead.total_seconds()
-            if not more or shard.key in last:
-                floor = min(last[shard.key], highest) if more else highest
-                shard.floor = floor - LATE_COMMIT if shard.woken else floor
-            else:
-                shard.whole = shard.whole or shard.scan
+            set_floor(shard, wait if more else None, latest, highest)
+            more = more and not (wait == PASSED_BY and latest is None)
             filled |= more
             shard.behind = wait is not None and wait <= 0
             self._look_again(shard, wait, reached, more=more)
