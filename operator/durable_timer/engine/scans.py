@@ -39,6 +39,9 @@ FLOOR_LAG: Final = timedelta(seconds=0.5)
 LATE_COMMIT: Final = timedelta(seconds=3)
 """How much further down a shard is read once after a wake-up: what it tells of was due no earlier than its statement."""
 
+UNREAD: Final = timedelta(seconds=60)
+"""How far back a shard is taken from that could not be read whole yet: a dead owner's timers, and not all that ran."""
+
 PASSED_BY: Final = 0.0
 """A shard's next due where a take passed by a row that another writer had: it is due, or nearly so."""
 
@@ -91,7 +94,7 @@ class Scans:
             self._most = max(1, min(self._most * 2, int(SCAN_TIME * count / max(excess, 1e-6))))
 
     def failed(self, now: float, floor: datetime) -> None:
-        """The take was not answered in time, though the store answers; `floor` is one that leaves out no new timer."""
+        """The take was not answered in time, though the store answers; `floor` is one for shards without."""
         for shard in self._read:
             if shard.floor is None:
                 shard.floor = floor

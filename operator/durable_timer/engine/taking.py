@@ -17,7 +17,7 @@ from durable_timer.engine.agenda import Agenda, OwnedShard
 from durable_timer.engine.groups import GroupRuntime
 from durable_timer.engine.holdings import Holdings, Job
 from durable_timer.engine.membership import Membership
-from durable_timer.engine.scans import FLOOR_LAG, LATE_COMMIT, PASSED_BY, SCAN_EVERY, Scans, set_floor
+from durable_timer.engine.scans import FLOOR_LAG, LATE_COMMIT, PASSED_BY, SCAN_EVERY, UNREAD, Scans, set_floor
 from durable_timer.engine.settings import EngineSettings
 from durable_timer.engine.store_time import StoreTime
 from durable_timer.engine.waiting import Backoff, wait_event
@@ -223,8 +223,7 @@ class TakeLoop:
         with suppress(StoreError, TimeoutError):
             async with asyncio.timeout(self._settings.call_timeout):
                 said = await self._store.now()
-            floor = said - self._store.capabilities.visibility_delay - FLOOR_LAG - LATE_COMMIT
-            self._scans.failed(self._clock.monotonic(), floor)
+            self._scans.failed(self._clock.monotonic(), said - UNREAD)
 
     def _asked(self, due: list[OwnedShard]) -> tuple[list[OwnedShard], list[TakeGroup]]:
         """Which of the due shards are named, and how many timers of each group there is room for.
