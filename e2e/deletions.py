@@ -107,15 +107,15 @@ def declared(stage: Stage) -> Fault:
     begun = time.time()
     stage.kubectl("delete", f"--raw=/apis/{GROUP}/{VERSION}/namespaces/{stage.kubectl.namespace}/timers")
     gone = waited(lambda: not stage.kubectl("get", TIMERS_KIND, "--output=name"), DECLARED_WITHIN)
-    left = [_rows(stage, f"k8s:%-{policy}-%") for policy in ("delete", "retain")]
+    left = [_rows(stage, f"%:timer-{policy}-%") for policy in ("delete", "retain")]
     if left != [0, DECLARED // 2] or _rows(stage) != before - DECLARED // 2:
         raise RuntimeError(f"rows with Delete and with Retain: {left}; in all {_rows(stage)}, before {before}")
     if time.time() > due.timestamp():
         raise RuntimeError("the deletion took until the timers fell due: nothing is shown")
     time.sleep(max(0.0, due.timestamp() - time.time()))
-    fired = waited(lambda: len(_fired_of(stage, "-retain-")) == DECLARED // 4, GONE_WITHIN)
+    fired = waited(lambda: len(_fired_of(stage, ":timer-retain-")) == DECLARED // 4, GONE_WITHIN)
     time.sleep(LATE)
-    if wrongly := _fired_of(stage, "-delete-"):
+    if wrongly := _fired_of(stage, ":timer-delete-"):
         raise RuntimeError(f"fired though deleted: {sorted(wrongly)[:5]}")
     measured = (
         Measured(f"{DECLARED} Timers Ready", ready, DECLARED_WITHIN),
