@@ -26,6 +26,10 @@ class StoreUnavailable(StoreError):
     """
 
 
+class StatementTimeout(StoreUnavailable):
+    """The store answers, and ended the statement because it took too long. Nothing of the call was written."""
+
+
 class StoreFull(StoreUnavailable):
     """The store has no room for a write. Nothing of the call was written."""
 

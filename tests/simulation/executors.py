@@ -82,15 +82,17 @@ class Executors:
             self.history.violations.append(f"{running.process.name} ended without being told to")
 
     def kill(self, running: Running) -> None:
-        """Kills a process; another starts on its host a moment later."""
+        """Kills a process; another starts on its host a moment later. While none is left, the fault lasts until then."""
         now = self.loop.time()
         self.loop.crash(running.process)
         self.running.remove(running)
-        self.history.faults.append(Fault("kill", running.process.name, now, now))
         self.history.line(running.process.name, "* is killed")
+        delay = 0.0
         if not running.leaving:
             delay = self.rng.uniform(*self.scenario.weather.restart)
             self._later(delay, lambda: self.start(running.place, running.host))
+        ends = now if self.running else now + delay
+        self.history.faults.append(Fault("kill", running.process.name, now, ends))
 
     def stop(self, running: Running) -> None:
         """Stops a process as a rolling update does; its successor starts before, at once, or after it."""

@@ -21,7 +21,7 @@ from durable_timer.engine.scans import FLOOR_LAG, LATE_COMMIT, PASSED_BY, SCAN_E
 from durable_timer.engine.settings import EngineSettings
 from durable_timer.engine.store_time import StoreTime
 from durable_timer.engine.waiting import Backoff, wait_event
-from durable_timer.errors import StoreError
+from durable_timer.errors import StatementTimeout, StoreError
 from durable_timer.metrics import Metrics
 from durable_timer.models.ownership import ShardKey
 from durable_timer.stores.base import Store, TakeGroup, Taken, TakeShard
@@ -189,7 +189,7 @@ class TakeLoop:
             shard.woken = False
             if shard.scan:
                 shard.whole, shard.scan_at = False, asked + SCAN_EVERY
-        filled: bool | None = None
+        filled, problem = False, None
         self._idle.clear()
         self.holdings.run_begins(run)
         try:
@@ -201,16 +201,17 @@ class TakeLoop:
             self._backoff.reset()
         except (StoreError, TimeoutError) as error:
             log.warning("a take was not answered", error=str(error) or "timeout")
+            problem = error
         finally:
             self.holdings.run_answered(run)
             self._idle.set()
-        if filled is None:
-            await self._unanswered(shards, asked)
+        if problem is not None:
+            await self._unanswered(shards, asked, problem)
         elif not filled:
             await asyncio.sleep(SPACING)
 
-    async def _unanswered(self, shards: list[OwnedShard], asked: float) -> None:
-        """Puts the shards off. Where the store itself answers, the reads without floor are why the take was not."""
+    async def _unanswered(self, shards: list[OwnedShard], asked: float, problem: Exception) -> None:
+        """Puts the shards off. Where the store ended the take for its time, the reads without floor are why."""
         now = self._clock.monotonic()
         self._given_up.append(asked)
         self._store_time.forget()
@@ -218,7 +219,7 @@ class TakeLoop:
         for shard in shards:
             shard.whole = shard.whole or shard.scan
             self._agenda.put(shard, now + pause)
-        if now - asked < self._settings.statement_timeout / 2 or not any(shard.scan for shard in shards):
+        if not isinstance(problem, StatementTimeout) or not any(shard.scan for shard in shards):
             return
         with suppress(StoreError, TimeoutError):
             async with asyncio.timeout(self._settings.call_timeout):

@@ -16,7 +16,15 @@ import asyncpg
 import pytest
 from asyncpg import exceptions as pg
 
-from durable_timer.errors import ConfigError, SchemaVersionError, StoreError, StoreFull, StoreUnavailable, UnreadableRow
+from durable_timer.errors import (
+    ConfigError,
+    SchemaVersionError,
+    StatementTimeout,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+    UnreadableRow,
+)
 from durable_timer.models.page import Position, TimerFilter
 from durable_timer.models.results import IfExists, Target
 from durable_timer.models.timer import TimerChange, TimerState
@@ -220,7 +228,7 @@ async def test_a_migration_goes_by_under_a_running_store(
         (pg.TooManyConnectionsError("sorry, too many clients already"), StoreUnavailable),
         (pg.AdminShutdownError("terminating connection"), StoreUnavailable),
         (pg.CannotConnectNowError("the database system is starting up"), StoreUnavailable),
-        (pg.QueryCanceledError("canceling statement due to statement timeout"), StoreUnavailable),
+        (pg.QueryCanceledError("canceling statement due to statement timeout"), StatementTimeout),
         (pg.ReadOnlySQLTransactionError("cannot execute UPDATE"), StoreUnavailable),
         (pg.InvalidPasswordError("password authentication failed"), StoreUnavailable),
         (pg.ConnectionDoesNotExistError("connection was closed"), StoreUnavailable),

@@ -14,6 +14,7 @@ from durable_timer.errors import (
     ConfigError,
     DurableTimerError,
     SchemaVersionError,
+    StatementTimeout,
     StoreError,
     StoreFull,
     StoreUnavailable,
@@ -95,6 +96,8 @@ def translated(error: Exception) -> StoreError | ConfigError:
         return SchemaVersionError(f"{said}: run `durable-timer migrate`")
     if isinstance(error, TimeoutError):
         return StoreUnavailable("PostgreSQL did not answer in time")
+    if isinstance(error, pg.QueryCanceledError):
+        return StatementTimeout(f"PostgreSQL ended a statement: {said}")
     if isinstance(error, (OSError, pg.InternalClientError, *_AWAY)) or (
         isinstance(error, pg.InterfaceError) and not isinstance(error, ValueError)
     ):
