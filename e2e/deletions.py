@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import http.client
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import orjson
 
 from durable_timer.models.group import GroupState
-from durable_timer.models.resource import GROUP, VERSION
+from durable_timer.models.resource import GROUP as RESOURCES
+from durable_timer.models.resource import VERSION, ResourceKind
 from durable_timer.stores.sql.rows import GROUP_STATE_CODES
 from e2e.kubectl import waited
 from e2e.stage import RELEASE, Stage, resource
 from faults.checks import PLANNED_WITHIN, Fault, Measured
+from faults.load import GROUP
 
 OTHER: Final = "other"
 ROWS: Final = 100_000
@@ -38,7 +41,7 @@ EMPTY_FOR: Final = 60.0
 
 AGAIN_WITHIN: Final = 120.0
 TIMERS: Final = 20
-TIMERS_KIND: Final = "timers.durabletimer.dev"
+TIMERS_KIND: Final = f"{ResourceKind.TIMER.plural}.{RESOURCES}"
 ENDS_WITHIN: Final = 60.0
 
 DECLARED: Final = 400
@@ -48,8 +51,7 @@ DECLARED_DUE_IN: Final = timedelta(seconds=150)
 DECLARED_WITHIN: Final = 60.0
 """Seconds until they are Ready, and until they are gone."""
 
-_COUNT: Final = "SELECT count(*) FROM timers WHERE group_id = $1"
-_COUNT_NAMED: Final = "SELECT count(*) FROM timers WHERE group_id = $1 AND timer_id LIKE $2"
+_COUNT: Final = "SELECT count(*) FROM timers WHERE group_id = $1 AND timer_id LIKE $2"
 _STATE: Final = "SELECT state FROM timer_groups WHERE group_id = $1"
 
 
@@ -101,11 +103,12 @@ def declared(stage: Stage) -> Fault:
     """Timers of both policies beside 100,000 rows of their group: rows go with Delete, and fire on with Retain."""
     _other(stage)
     due = datetime.now(UTC) + DECLARED_DUE_IN
-    stage.kubectl.apply(*(_timer(stage, number, due) for number in range(DECLARED)))
+    at = (due, due, due + FAR, due + FAR)
+    stage.kubectl.apply(*(_timer(stage, OTHER, number, at[number % 4]) for number in range(DECLARED)))
     ready = waited(lambda: _ready_timers(stage) == DECLARED, DECLARED_WITHIN)
     before = _rows(stage)
     begun = time.time()
-    stage.kubectl("delete", f"--raw=/apis/{GROUP}/{VERSION}/namespaces/{stage.kubectl.namespace}/timers")
+    stage.kubectl("delete", f"--raw=/apis/{RESOURCES}/{VERSION}/namespaces/{stage.kubectl.namespace}/timers")
     gone = waited(lambda: not stage.kubectl("get", TIMERS_KIND, "--output=name"), DECLARED_WITHIN)
     left = [_rows(stage, f"%:timer-{policy}-%") for policy in ("delete", "retain")]
     if left != [0, DECLARED // 2] or _rows(stage) != before - DECLARED // 2:
@@ -159,22 +162,18 @@ def uninstalled(stage: Stage) -> Fault:
 
 def _timers(stage: Stage) -> None:
     """Timers of both policies, declared and Ready."""
-    far = (datetime.now(UTC) + FAR).isoformat(timespec="seconds")
-    common = {"groupRef": {"name": "faults"}, "executeAt": far, "callbackUrl": f"{stage.receiver.targets.quick}/"}
-    for number in range(TIMERS):
-        policy = ("Delete", "Retain")[number % 2]
-        stage.kubectl.apply(resource("Timer", f"timer-{number}", **common, deletionPolicy=policy))
+    far = datetime.now(UTC) + FAR
+    stage.kubectl.apply(*(_timer(stage, GROUP, number, far) for number in range(TIMERS)))
     stage.kubectl("wait", TIMERS_KIND, "--all", "--for=condition=Ready", "--timeout=60s")
 
 
-def _timer(stage: Stage, number: int, due: datetime) -> dict[str, Any]:
-    """One of those that are deleted: by number of either policy, and due then or a month later."""
+def _timer(stage: Stage, group: str, number: int, at: datetime) -> dict[str, Any]:
+    """A Timer, by its number of either policy."""
     policy = ("Delete", "Retain")[number % 2]
-    at = due if number % 4 < 2 else due + FAR
     return resource(
         "Timer",
         f"timer-{policy.lower()}-{number}",
-        groupRef={"name": OTHER},
+        groupRef={"name": group},
         executeAt=at.isoformat(timespec="seconds"),
         callbackUrl=f"{stage.receiver.targets.quick}/",
         deletionPolicy=policy,
@@ -218,9 +217,9 @@ def _ask(stage: Stage, method: str, path: str, body: object) -> tuple[int, Any]:
         return answer.status, orjson.loads(answer.read())
 
 
-def _rows(stage: Stage, like: str | None = None) -> int:
-    """The other group's rows, or those with such an id."""
-    [row] = stage.ownership.fetch(_COUNT, OTHER) if like is None else stage.ownership.fetch(_COUNT_NAMED, OTHER, like)
+def _rows(stage: Stage, like: str = "%") -> int:
+    """The other group's rows with such an id."""
+    [row] = stage.ownership.fetch(_COUNT, OTHER, like)
     return int(row["count"])
 
 
@@ -232,14 +231,20 @@ def _purging(stage: Stage) -> bool:
 
 def _reason(stage: Stage) -> str:
     """Why the other group is not Ready, as its condition says; empty before it has one."""
-    conditions = stage.kubectl.get("timergroup", OTHER).get("status", {}).get("conditions", [])
-    return next((one["reason"] for one in conditions if one["type"] == "Ready" and one["status"] != "True"), "")
+    ready = _ready(stage.kubectl.get("timergroup", OTHER))
+    return ready["reason"] if ready and ready["status"] != "True" else ""
 
 
 def _ready_timers(stage: Stage) -> int:
     """How many Timers are Ready. (`kubectl wait` asks for one after the other, five a second.)"""
-    every = (timer.get("status", {}).get("conditions", []) for timer in stage.kubectl.get(TIMERS_KIND)["items"])
-    return sum(any(one["type"] == "Ready" and one["status"] == "True" for one in conditions) for conditions in every)
+    found = map(_ready, stage.kubectl.get(TIMERS_KIND)["items"])
+    return sum(ready.get("status") == "True" for ready in found)
+
+
+def _ready(body: Mapping[str, Any]) -> Mapping[str, str]:
+    """The condition Ready of an object; empty before it has one."""
+    conditions = body.get("status", {}).get("conditions", [])
+    return next((one for one in conditions if one["type"] == "Ready"), {})
 
 
 def _fired_of(stage: Stage, part: str) -> set[str]:

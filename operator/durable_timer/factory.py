@@ -63,8 +63,8 @@ class Factory:
         return await apply_groups(stores, manifests)
 
     @asynccontextmanager
-    async def store(self, statement_timeout: timedelta | None = None, url: str | None = None) -> AsyncIterator[Store]:
-        """The store (the one at `url` instead), at this release's schema and measured, until the block ends.
+    async def store(self, statement_timeout: timedelta | None = None) -> AsyncIterator[Store]:
+        """The store, at this release's schema and measured, until the block ends.
 
         The timeout is REST's by default.
 
@@ -72,7 +72,7 @@ class Factory:
             ConfigError: The URL cannot be used.
             StoreError: The database cannot.
         """
-        url = url or self._settings.store
+        url = self._settings.store
         store = self._open(url, statement_timeout or self._settings.database.rest_statement_timeout)
         try:
             await prepare(store, url)
@@ -89,13 +89,7 @@ class Factory:
             StoreUnavailable: None of them answers.
             StoreError: One cannot be used.
         """
-        urls = self._settings.named_stores
-        async with AsyncExitStack() as stack:
-            stores: dict[str, Store] = {}
-            for name, url in urls.items():
-                stores[name] = self._open(url, self._settings.database.rest_statement_timeout)
-                stack.push_async_callback(stores[name].close)
-            await stack.enter_async_context(prepared(stores, urls))
+        async with self._opened() as stores, prepared(stores, self._settings.named_stores):
             yield stores
 
     @asynccontextmanager
@@ -105,13 +99,17 @@ class Factory:
         Raises:
             ConfigError: A URL cannot be used, or names a store that one process keeps to itself.
         """
+        for name, url in self._settings.named_stores.items():
+            if url.startswith("sqlite:"):
+                raise ConfigError(f"store {name!r}: the operator needs one that several processes share, not SQLite")
+        async with self._opened() as stores:
+            yield stores
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[Mapping[str, Store]]:
         async with AsyncExitStack() as stack:
             stores: dict[str, Store] = {}
             for name, url in self._settings.named_stores.items():
-                if url.startswith("sqlite:"):
-                    raise ConfigError(
-                        f"store {name!r}: the operator needs one that several processes share, not SQLite"
-                    )
                 stores[name] = self._open(url, self._settings.database.rest_statement_timeout)
                 stack.push_async_callback(stores[name].close)
             yield stores

@@ -15,7 +15,8 @@ class OwnedShard:
     `at` is the monotonic second of its next look. `floor`, `woken` (since the last take began), `hot` (more was there than
     the last take brought) and `behind` (some of it overdue) serve the take loop. `whole`: its next take is to be without
     floor, `scan`: the present one is, `scan_at`: when one is due again, `alone`: the last one took long. `releasing`: no
-    longer taken from. `swept_at` and `swept_whole_at`: when its last sweep began, and its last whole one.
+    longer taken from. `swept_at` and `swept_whole_at`: when its last sweep that was answered began, and its last whole one;
+    a minute before the first one began where that was not.
     """
 
     __slots__ = (

@@ -17,6 +17,7 @@ from typing import Final
 
 from durable_timer.engine.agenda import OwnedShard
 from durable_timer.engine.waiting import REST_MAX, rest_after
+from durable_timer.stores.base import PASSED_BY
 
 SCAN_EVERY: Final = 1.0
 """Seconds between two reads of a shard without floor, where they are cheap."""
@@ -41,9 +42,6 @@ LATE_COMMIT: Final = timedelta(seconds=3)
 
 UNREAD: Final = timedelta(seconds=60)
 """How far back a shard is taken from that could not be read whole yet: a dead owner's timers, and not all that ran."""
-
-PASSED_BY: Final = 0.0
-"""A shard's next due where a take passed by a row that another writer had: it is due, or nearly so."""
 
 _WEIGHT: Final = 1 / 16
 _scan_at = attrgetter("scan_at")

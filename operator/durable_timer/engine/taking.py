@@ -17,14 +17,14 @@ from durable_timer.engine.agenda import Agenda, OwnedShard
 from durable_timer.engine.groups import GroupRuntime
 from durable_timer.engine.holdings import Holdings, Job
 from durable_timer.engine.membership import Membership
-from durable_timer.engine.scans import FLOOR_LAG, LATE_COMMIT, PASSED_BY, SCAN_EVERY, UNREAD, Scans, set_floor
+from durable_timer.engine.scans import FLOOR_LAG, LATE_COMMIT, SCAN_EVERY, UNREAD, Scans, set_floor
 from durable_timer.engine.settings import EngineSettings
 from durable_timer.engine.store_time import StoreTime
 from durable_timer.engine.waiting import Backoff, wait_event
 from durable_timer.errors import StatementTimeout, StoreError
 from durable_timer.metrics import Metrics
 from durable_timer.models.ownership import ShardKey
-from durable_timer.stores.base import Store, TakeGroup, Taken, TakeShard
+from durable_timer.stores.base import PASSED_BY, Store, TakeGroup, Taken, TakeShard
 
 BATCH: Final = 500
 """Timers of one take at most."""

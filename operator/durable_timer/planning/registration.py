@@ -60,5 +60,10 @@ def resumes(present: Group | None, asked: GroupRegistration) -> bool:
     return present.state is not GroupState.ACTIVE or present.spec.paused
 
 
+def moves(present: Group | None, asked: GroupRegistration) -> bool:
+    """Whether the group comes from another pool, whose plan and term mean nothing in the new one."""
+    return present is not None and present.pool != asked.pool
+
+
 def _says(group: Group) -> GroupRegistration:
     return GroupRegistration(group.group_id, group.owner, group.shards, group.pool, group.spec, group.generation)

@@ -29,6 +29,9 @@ DRAINED_LATELY: Final = timedelta(minutes=1)
 NEXT_DUE_WITHIN: Final = timedelta(seconds=1)
 """How far beyond its look-ahead a take tells what is due next. Each shard has to be looked at again within this time."""
 
+PASSED_BY: Final = 0.0
+"""A shard's next due where a take passed by a row that another writer had: it is due, or nearly so."""
+
 WakeListener = Callable[[str, Collection[int]], None]
 
 
@@ -75,8 +78,9 @@ class Taken:
     """The answer of a take.
 
     `timers` are running now, oldest first within a shard. `next_due`, by group and shard in the order of the request:
-    seconds until the earliest pending timer left in that shard, by the store's clock (≤ 0 when more is due now, None
-    when nothing is due by `NEXT_DUE_WITHIN` after the take's `ahead`). `now` is the store's.
+    seconds until the earliest pending timer left in that shard, by the store's clock (≤ 0 when more is due now,
+    `PASSED_BY` when that may be a row which another writer had, None when nothing is due by `NEXT_DUE_WITHIN` after the
+    take's `ahead`). `now` is the store's.
     """
 
     timers: list[TakenTimer]

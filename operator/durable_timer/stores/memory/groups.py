@@ -8,7 +8,7 @@ from dataclasses import replace
 from durable_timer.errors import GroupIdConflict, UnknownGroup
 from durable_timer.models.group import Group, GroupRegistration, GroupState
 from durable_timer.models.ownership import Shard, ShardKey
-from durable_timer.planning.registration import registered, resumes
+from durable_timer.planning.registration import moves, registered, resumes
 from durable_timer.stores.memory.database import MemoryDatabase
 
 
@@ -18,10 +18,9 @@ def register(db: MemoryDatabase, asked: GroupRegistration) -> Group:
     if wanted is present:
         return present
     group = _write(db, wanted)
-    moves = present is not None and present.pool != asked.pool
     for number in range(asked.shards):
         known = db.shards.get(ShardKey(asked.group_id, number))
-        if known is None or moves:
+        if known is None or moves(present, asked):
             row = known or Shard(asked.group_id, number, 0, None, None, 0)
             db.put_shard(replace(row, assigned_to=None, plan_term=db.terms.get(asked.pool, 0)))
     if resumes(present, asked):

@@ -8,7 +8,7 @@ from typing import Final
 
 from durable_timer.errors import GroupIdConflict, StoreUnavailable, UnknownGroup
 from durable_timer.models.group import Group, GroupRegistration, GroupState, spec_to_json
-from durable_timer.planning.registration import check_registration
+from durable_timer.planning.registration import check_registration, moves
 from durable_timer.stores.postgresql import statements
 from durable_timer.stores.postgresql.connections import Connection, Connections
 from durable_timer.stores.postgresql.keyed import CODEC
@@ -45,8 +45,8 @@ class Groups:
             written = await _write(connection, wanted)
             for pool in sorted({group.pool, written.pool}):
                 await connection.execute(statements.TOUCH_POOL, pool)
-            moves = group.pool != written.pool
-            await connection.execute(statements.ADD_SHARDS, written.group_id, written.shards, written.pool, moves)
+            added = (written.group_id, written.shards, written.pool, moves(group, registration))
+            await connection.execute(statements.ADD_SHARDS, *added)
             return written, True
 
         group, changed = await self._connections.transaction(work)

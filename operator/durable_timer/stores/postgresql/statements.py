@@ -381,7 +381,7 @@ INSERT INTO timer_shards (group_id, shard, plan_term)
 SELECT $1, n, (SELECT term FROM timer_pools WHERE pool = $3) FROM generate_series(0, $2::int - 1) n
 ON CONFLICT (group_id, shard) DO UPDATE SET plan_term = excluded.plan_term, assigned_to = NULL WHERE $4
 """
-"""$4: whether the group comes from another pool, whose plan and term mean nothing in this one."""
+"""$4: `planning.registration.moves`."""
 
 # Members
 

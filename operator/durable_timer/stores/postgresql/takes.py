@@ -10,7 +10,7 @@ from typing import Any, Final
 from durable_timer.models.outcome import Outcome
 from durable_timer.models.ownership import Claim
 from durable_timer.models.timer import TakenTimer
-from durable_timer.stores.base import DRAINED_LATELY, Swept, TakeGroup, Taken
+from durable_timer.stores.base import DRAINED_LATELY, PASSED_BY, Swept, TakeGroup, Taken
 from durable_timer.stores.postgresql import statements
 from durable_timer.stores.postgresql.connections import Connections
 from durable_timer.stores.postgresql.keyed import CODEC, claim_columns
@@ -114,7 +114,7 @@ def _count_missed(
     taken = Counter((timer.group_id, timer.shard) for timer in timers)
     for place, (group_id, shard, *_) in enumerate(named):
         if taken[group_id, shard] < chosen[place]:
-            next_due[place] = 0.0
+            next_due[place] = PASSED_BY
 
 
 def _columns(outcomes: Sequence[Outcome]) -> list[Sequence[Any]]:

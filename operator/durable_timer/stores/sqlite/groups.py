@@ -9,7 +9,7 @@ from typing import Final
 
 from durable_timer.errors import GroupIdConflict, UnknownGroup
 from durable_timer.models.group import Group, GroupRegistration, GroupState, spec_to_json
-from durable_timer.planning.registration import registered, resumes
+from durable_timer.planning.registration import moves, registered, resumes
 from durable_timer.stores.sql.documents import instant_to_micros
 from durable_timer.stores.sql.rows import GROUP_COLUMNS, GROUP_STATE_CODES
 from durable_timer.stores.sqlite.statements import CODEC, value
@@ -38,8 +38,8 @@ def register(transaction: Transaction, asked: GroupRegistration) -> Group:
     if wanted is present:
         return present
     group = _write(transaction, wanted, present)
-    moves = present is not None and present.pool != asked.pool
-    transaction.connection.execute(_ADD_SHARDS, (asked.shards, asked.group_id, asked.pool, moves))
+    added = (asked.shards, asked.group_id, asked.pool, moves(present, asked))
+    transaction.connection.execute(_ADD_SHARDS, added)
     if resumes(present, asked):
         transaction.wake(asked.group_id, ())
     return group
