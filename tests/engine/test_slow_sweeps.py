@@ -38,10 +38,12 @@ def _slow_sweeps(executor: Executor, each: float) -> None:
         own_age: timedelta,
         limit: int,
         within: timedelta | None = None,
+        *,
+        drains_open: bool = False,
     ) -> Swept:
         if within is None:
             await asyncio.sleep(each * len(claims))
-        return await right(claims, me, held, own_age, limit, within)
+        return await right(claims, me, held, own_age, limit, within, drains_open=drains_open)
 
     executor._store.sweep = sweep  # type: ignore[method-assign]
 

@@ -13,7 +13,7 @@ from durable_timer.engine.agenda import Agenda, OwnedShard
 from durable_timer.engine.groups import GroupRuntime
 from durable_timer.engine.pieces import PIECE_TIME
 from durable_timer.engine.settings import EngineSettings
-from durable_timer.engine.sweeping import HAND_OVER_TIME, SWEEP_LIMIT, WHOLE_EVERY, Sweeper
+from durable_timer.engine.sweeping import DRAIN_MARGIN, HAND_OVER_TIME, SWEEP_LIMIT, WHOLE_EVERY, Sweeper
 from durable_timer.errors import StoreUnavailable
 from durable_timer.metrics import Metrics
 from durable_timer.models.group import Group, GroupState, TimerGroupSpec
@@ -35,6 +35,7 @@ class Call(NamedTuple):
     shards: tuple[int, ...]
     own_age: timedelta
     within: timedelta | None
+    drains_open: bool
 
 
 class SlowStore:
@@ -57,9 +58,11 @@ class SlowStore:
         own_age: timedelta,
         limit: int,
         within: timedelta | None = None,
+        *,
+        drains_open: bool = False,
     ) -> Swept:
         shards = tuple(claim.shard for claim in claims)
-        self.calls.append(Call(self.loop.time(), shards, own_age, within))
+        self.calls.append(Call(self.loop.time(), shards, own_age, within, drains_open))
         if self.broken:
             raise StoreUnavailable("away")
         if within is None and not self.stuck.isdisjoint(shards):
@@ -90,12 +93,13 @@ class Bench:
         for shard in self.shards:
             agenda.add(shard, 0.0)
         self.looks: list[OwnedShard] = []
+        self.steady = 60.0
         self.taking = SimpleNamespace(look_now=self.looks.append, given_up_at=None)
         parts: Any = {
             "store": self.store,
             "clock": SimpleNamespace(monotonic=self.loop.time, now=lambda: NOW),
             "settings": EngineSettings(name="executor"),
-            "membership": SimpleNamespace(incarnation="me"),
+            "membership": SimpleNamespace(incarnation="me", steady=lambda: self.steady),
             "agenda": agenda,
             "holdings": SimpleNamespace(runs=list),
             "taking": self.taking,
@@ -298,3 +302,10 @@ def test_it_rests_when_it_is_slow_again_and_again_and_not_for_a_slow_call_or_two
     bench.store.calls.clear()
     bench.play(60.0)
     assert sum(len(call.shards) for call in bench.store.calls) <= 6 * SHARDS
+
+
+def test_no_drain_is_over_before_the_store_answered_for_a_while(bench: Bench) -> None:
+    for bench.steady in (0.0, DRAIN_MARGIN - 0.1, DRAIN_MARGIN):
+        bench.once()
+        bench.ends(bench.sweeper.sweep_own(bench.shards))
+    assert [call.drains_open for call in bench.store.calls] == [True] * 4 + [False] * 2

@@ -92,8 +92,8 @@ def sweep_from_the_draining() -> AbstractContextManager[Any]:
     """A sweep that takes from an owner whose requests are still under way."""
     right = store_engine._is_lost
 
-    def is_lost(db: MemoryDatabase, row: Timer, shard: Shard, now: datetime, own_age: timedelta) -> bool:
-        return right(db, row, replace(shard, drains=()), now, own_age)
+    def is_lost(db: MemoryDatabase, row: Timer, shard: Shard, *rest: Any, **named: Any) -> bool:
+        return right(db, row, replace(shard, drains=()), *rest, **named)
 
     return patch.object(store_engine, "_is_lost", is_lost)
 
@@ -122,6 +122,11 @@ def release_keeps_unsent() -> AbstractContextManager[Any]:
             self._holdings.remove(job)
 
     return patch.object(Settler, "give_back", give_back)
+
+
+def outages_end_drains() -> AbstractContextManager[Any]:
+    """A drain that ends while the store is away, so that nobody can settle."""
+    return patch.object(Membership, "steady", lambda _: float("inf"))
 
 
 def sweep_of_the_held() -> AbstractContextManager[Any]:
@@ -233,6 +238,7 @@ PLANTED: Final[dict[str, Callable[[], AbstractContextManager[Any]]]] = {
         no_run_token,
         no_sweep,
         sweep_from_the_draining,
+        outages_end_drains,
         draining_counts_as_living,
         release_keeps_unsent,
         sweep_of_the_held,
@@ -254,6 +260,7 @@ WEATHER_FOR: Final = {
     "no_run_token": "storms",
     "no_sweep": "kills",
     "sweep_from_the_draining": "none",
+    "outages_end_drains": "outages",
     "draining_counts_as_living": "none",
     "release_keeps_unsent": "none",
     "sweep_of_the_held": "none",
@@ -277,6 +284,7 @@ FOUND: Final = {
     "next_as_a_duration": 0,
     "no_run_token": 0,
     "no_sweep": 0,
+    "outages_end_drains": 14807,
     "recovery_counts_an_attempt": 0,
     "release_keeps_unsent": 3,
     "step_back_unnoticed": 0,

@@ -70,6 +70,10 @@ class Membership:
     def trusted(self) -> bool:
         return self._clock.monotonic() < self._trusted_until
 
+    def steady(self) -> float:
+        """For how many seconds the store has answered beats without a gap; 0 while it does not."""
+        return self._others.steady(self._clock.monotonic())
+
     async def decided(self) -> None:
         """Waits for the next beat that is answered or refused."""
         self._decided.clear()

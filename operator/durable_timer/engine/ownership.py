@@ -16,7 +16,7 @@ from durable_timer.engine.holdings import Holdings
 from durable_timer.engine.membership import Membership
 from durable_timer.engine.settings import EngineSettings
 from durable_timer.engine.settling import Settler
-from durable_timer.engine.sweeping import Sweeper
+from durable_timer.engine.sweeping import DRAIN_MARGIN, Sweeper
 from durable_timer.engine.taking import TakeLoop
 from durable_timer.engine.waiting import Backoff, wait_event
 from durable_timer.errors import StoreError
@@ -34,9 +34,6 @@ FOLLOW_LIMIT: Final = 5.0
 
 FULL_READ_EVERY: Final = 30.0
 """Seconds between two reads of all shards, whatever the token says."""
-
-DRAIN_MARGIN: Final = timedelta(seconds=5)
-"""What a drain lasts beyond the longest callback timeout."""
 
 log = structlog.get_logger(__name__)
 
@@ -221,7 +218,7 @@ class Ownership:
         longest = max((job.group.timeout_of(job.timer) for job in jobs), default=0.0)
         claims = [Claim(row.group_id, row.shard, row.epoch) for row in rows]
         async with asyncio.timeout(self._settings.statement_timeout):
-            await self._store.release(claims, me, timedelta(seconds=longest) + DRAIN_MARGIN)
+            await self._store.release(claims, me, timedelta(seconds=longest + DRAIN_MARGIN))
         for shard in owned:
             self._drop(shard)
         self._token = None

@@ -44,6 +44,9 @@ SWEEP_LIMIT: Final = 1000
 HAND_OVER_TIME: Final = 1.0
 """Seconds that a hand-over waits for its sweep."""
 
+DRAIN_MARGIN: Final = 5.0
+"""Seconds that a drain lasts beyond the longest callback timeout, and beyond the store's return where it was away."""
+
 SLOW_ROUNDS: Final = 4
 """Sweeps of all shards that each have to take long in a row: less may be the way to the store."""
 
@@ -183,9 +186,10 @@ class Sweeper:
     async def _call(self, shards: Sequence[OwnedShard], own_age: timedelta, within: timedelta | None) -> Found:
         claims = [Claim(shard.key.group_id, shard.key.shard, shard.epoch) for shard in shards]
         me, held = self._membership.incarnation, self._holdings.runs()
+        drains_open = self._membership.steady() < DRAIN_MARGIN
         try:
             async with asyncio.timeout(self._settings.statement_timeout):
-                swept = await self._store.sweep(claims, me, held, own_age, SWEEP_LIMIT, within)
+                swept = await self._store.sweep(claims, me, held, own_age, SWEEP_LIMIT, within, drains_open=drains_open)
         except (StoreError, TimeoutError):
             for shard in shards:
                 self._taking.look_now(shard)

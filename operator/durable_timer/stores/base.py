@@ -26,6 +26,9 @@ from durable_timer.models.timer import NewTimer, TakenTimer, Timer, TimerChange
 DRAINED_LATELY: Final = timedelta(minutes=1)
 """For how long after a drain a sweep of its shard leaves nothing out."""
 
+DRAIN_KEPT: Final = timedelta(minutes=10)
+"""For how long after a drain it is remembered, for the sweeps after an outage."""
+
 NEXT_DUE_WITHIN: Final = timedelta(seconds=1)
 """How far beyond its look-ahead a take tells what is due next. Each shard has to be looked at again within this time."""
 
@@ -230,7 +233,8 @@ class Store(Protocol):
         """Claims shards, each with the epoch seen; the new epochs, None where not applied.
 
         Applied only where the epoch is still the one seen, the owner is nobody, `me`, or a member that is dead or has
-        no row, and `me` itself is not dead and has a row. The epoch grows by one. Drops drains that are over.
+        no row, and `me` itself is not dead and has a row. The epoch grows by one. Drops drains that
+        were over `DRAIN_KEPT` ago.
         """
         ...
 
@@ -273,13 +277,16 @@ class Store(Protocol):
         own_age: timedelta,
         limit: int,
         within: timedelta | None = None,
+        *,
+        drains_open: bool = False,
     ) -> Swept:
         """Makes running rows pending again (or deletes them, where cancel was requested) in shards that `me` owns.
 
         (a) rows under an epoch older than the claim's, save those whose epoch is in the shard's drains under an
         incarnation that is not dead (and has a row) and whose `until` has not passed; (b) rows under the claim's
         own epoch last written (taken) longer ago than `own_age`. Both spare rows whose run is in `held`. Nothing for a claim that
-        is no longer `me`'s. Leaves `due_at`, `attempt` and `taken_at`. At most `limit` rows a call: there may be more
+        is no longer `me`'s. With `drains_open`, a drain spares its rows however long ago its `until` was: the store was
+        away, and who drains may not have settled since. Leaves `due_at`, `attempt` and `taken_at`. At most `limit` rows a call: there may be more
         where it `found` so many. It waits for no row: one that another writer has locked stays as it is.
 
         With `within`, a hint that lets a store skip index entries of rows that ran before: rows last written longer ago

@@ -175,8 +175,18 @@ class TestDrains:
         assert sum(swept.recovered.values()) == 1
         assert not await departing.settle(taken, OutcomeKind.COMPLETED, attempt=1)
 
+    async def test_in_open_drains_they_are_however_long_ago(self, shared: World) -> None:
+        departing = await shared.executor()
+        await shared.create("t")
+        taken = await departing.take_one()
+        await departing.release(timedelta(minutes=-9))
+        heir = await shared.executor()
+        assert await heir.sweep(own_age=NOW, drains_open=True) == NOTHING
+        assert await departing.settle(taken, OutcomeKind.COMPLETED, attempt=1)
+
+    @pytest.mark.parametrize("drains_open", [False, True])
     @pytest.mark.parametrize("how", ["die", "leave"])
-    async def test_once_it_is_dead_or_gone_they_are_not(self, shared: World, how: str) -> None:
+    async def test_once_it_is_dead_or_gone_they_are_not(self, shared: World, how: str, drains_open: bool) -> None:
         departing = await shared.executor()
         await shared.create("t")
         await departing.take_one()
@@ -186,7 +196,7 @@ class TestDrains:
             await shared.die(departing.me)
         else:
             await shared.store.leave(departing.me)
-        assert sum((await heir.sweep()).recovered.values()) == 1
+        assert sum((await heir.sweep(drains_open=drains_open)).recovered.values()) == 1
 
     async def test_a_drain_covers_its_own_epoch_only(self, shared: World) -> None:
         lost = await shared.executor()

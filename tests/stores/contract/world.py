@@ -194,8 +194,11 @@ class Executor:
         own_age: timedelta = LATER,
         limit: int = 1000,
         within: timedelta | None = None,
+        drains_open: bool = False,
     ) -> Swept:
-        return await self.store.sweep(self.claims, self.me, frozenset(held), own_age, limit, within)
+        return await self.store.sweep(
+            self.claims, self.me, frozenset(held), own_age, limit, within, drains_open=drains_open
+        )
 
     async def release(self, until: timedelta = LATER) -> list[bool]:
         return await self.store.release(self.claims, self.me, until)

@@ -10,6 +10,7 @@ from durable_timer.models.outcome import OutcomeKind
 from durable_timer.models.ownership import Assignment, MemberReport
 from durable_timer.models.results import CreateStatus, DeleteStatus, IfExists, Refusal, Target, WhenRunning
 from durable_timer.models.timer import TimerChange, TimerState
+from durable_timer.stores.base import DRAIN_KEPT
 from durable_timer.stores.postgresql import statements
 from tests.stores.contract.world import LATER, NOW, World, outcome
 from tests.stores.postgresql.held import Held
@@ -185,7 +186,7 @@ async def test_two_claimants_of_one_shard(world: World, held: Held) -> None:
     await world.claim(dead, [0])
     await world.die(dead)
     (seen,) = await world.seen([0])
-    await held(statements.CLAIM, [seen.group_id], [seen.shard], [seen.epoch], first)
+    await held(statements.CLAIM, [seen.group_id], [seen.shard], [seen.epoch], first, DRAIN_KEPT)
     (epoch,) = await held.against(world.store.claim([seen], second))
     assert epoch == (None if held.commit else seen.epoch + 1)
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from durable_timer.models.group import GroupState
 from durable_timer.models.ownership import Assignment, BeatAnswer, Claim, Drain, Member, MemberReport, Shard, ShardKey
+from durable_timer.stores.base import DRAIN_KEPT
 from durable_timer.stores.memory.database import MemberRow, MemoryDatabase
 from durable_timer.stores.memory.engine import standing
 
@@ -117,6 +118,6 @@ def _claim(db: MemoryDatabase, item: Claim, me: str) -> int | None:
     if row.owner is not None and row.owner != me and db.living(row.owner):
         return None
     now = db.now()
-    drains = tuple(drain for drain in row.drains if drain.until >= now)
+    drains = tuple(drain for drain in row.drains if drain.until >= now - DRAIN_KEPT)
     db.put_shard(replace(row, epoch=row.epoch + 1, owner=me, drains=drains))
     return row.epoch + 1

@@ -173,8 +173,12 @@ class MemoryStore:
         own_age: timedelta,
         limit: int,
         within: timedelta | None = None,
+        *,
+        drains_open: bool = False,
     ) -> Swept:
-        return await self._commit("sweep", engine.sweep, claims, me, held, own_age, within, limit=limit)
+        return await self._commit(
+            "sweep", engine.sweep, claims, me, held, own_age, within, limit=limit, drains_open=drains_open
+        )
 
     async def purge(self, group_id: str, completed_for: timedelta, failed_for: timedelta, limit: int) -> int:
         return await self._commit("purge", timer_rows.purge, group_id, completed_for, failed_for, limit)

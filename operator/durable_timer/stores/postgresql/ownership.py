@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from durable_timer.models.ownership import Assignment, BeatAnswer, Claim, Member, MemberReport, Shard
+from durable_timer.stores.base import DRAIN_KEPT
 from durable_timer.stores.postgresql import statements
 from durable_timer.stores.postgresql.connections import Connection, Connections
 from durable_timer.stores.postgresql.keyed import claim_columns
@@ -77,7 +78,7 @@ class Shards:
     async def claim(self, claims: Sequence[Claim], me: str) -> list[int | None]:
         """See `Store.claim`."""
         epochs: list[int | None] = [None] * len(claims)
-        for place, epoch in await self._connections.fetch(statements.CLAIM, *claim_columns(claims), me):
+        for place, epoch in await self._connections.fetch(statements.CLAIM, *claim_columns(claims), me, DRAIN_KEPT):
             epochs[place] = epoch
         return epochs
 

@@ -268,7 +268,7 @@ spared AS MATERIALIZED (
   SELECT m.group_id, m.shard, d.epoch
   FROM mine m CROSS JOIN LATERAL jsonb_to_recordset(m.drains::jsonb) AS d (epoch bigint, incarnation text, until bigint)
   JOIN timer_members e ON e.incarnation = d.incarnation AND NOT e.dead
-  WHERE m.drains <> '[]' AND d.until >= extract(epoch FROM statement_timestamp()) * 1000000
+  WHERE m.drains <> '[]' AND ($10 OR d.until >= extract(epoch FROM statement_timestamp()) * 1000000)
 ),
 lost AS MATERIALIZED (
   SELECT r.at, r.run
@@ -441,7 +441,7 @@ _TOUCHED: Final = """touched AS (
 )"""
 """Raises the token of the pools whose shard rows were written: last, so that the pool's row is held for an instant."""
 
-_OVER: Final = "(d ->> 'until')::bigint <= extract(epoch FROM statement_timestamp()) * 1000000"
+_FORGOTTEN: Final = "(d ->> 'until')::bigint <= extract(epoch FROM statement_timestamp() - $5::interval) * 1000000"
 
 CLAIM: Final = f"""
 WITH free AS MATERIALIZED (
@@ -457,7 +457,7 @@ WITH free AS MATERIALIZED (
 written AS (
   UPDATE timer_shards s SET epoch = s.epoch + 1, owner = $4,
     drains = CASE WHEN s.drains = '[]' THEN s.drains ELSE coalesce(
-      (SELECT jsonb_agg(d)::text FROM jsonb_array_elements(s.drains::jsonb) d WHERE NOT {_OVER}), '[]') END
+      (SELECT jsonb_agg(d)::text FROM jsonb_array_elements(s.drains::jsonb) d WHERE NOT {_FORGOTTEN}), '[]') END
   FROM free f WHERE s.group_id = f.group_id AND s.shard = f.shard
   RETURNING f.place, s.epoch, s.group_id
 ),

@@ -149,8 +149,10 @@ class PostgresStore:
         own_age: timedelta,
         limit: int,
         within: timedelta | None = None,
+        *,
+        drains_open: bool = False,
     ) -> Swept:
-        return await self._takes.sweep(claims, me, held, own_age, limit, within)
+        return await self._takes.sweep(claims, me, held, own_age, limit, within, drains_open=drains_open)
 
     async def purge(self, group_id: str, completed_for: timedelta, failed_for: timedelta, limit: int) -> int:
         return await self._takes.purge(group_id, completed_for, failed_for, limit)

@@ -91,10 +91,20 @@ class Takes:
         own_age: timedelta,
         limit: int,
         within: timedelta | None = None,
+        *,
+        drains_open: bool = False,
     ) -> Swept:
         """See `Store.sweep`."""
         *kept, (_, _, cancelled, found) = await self._connections.fetch(
-            statements.SWEEP, *claim_columns(claims), me, list(held), own_age, limit, within, DRAINED_LATELY
+            statements.SWEEP,
+            *claim_columns(claims),
+            me,
+            list(held),
+            own_age,
+            limit,
+            within,
+            DRAINED_LATELY,
+            drains_open,
         )
         return Swept({(group_id, shard): count for group_id, shard, count, _ in kept}, cancelled, found)
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Final
 
 from durable_timer.models.ownership import Assignment, BeatAnswer, Claim, Drain, Member, MemberReport, Shard
+from durable_timer.stores.base import DRAIN_KEPT
 from durable_timer.stores.sql.documents import drains_from_json, drains_to_json, report_to_json
 from durable_timer.stores.sql.rows import MEMBER_COLUMNS, SHARD_COLUMNS, member, shard
 from durable_timer.stores.sqlite.groups import note_shard_writes
@@ -131,7 +132,9 @@ def _claim(transaction: Transaction, item: Claim, me: str, pools: set[str]) -> i
     row = transaction.connection.execute(_FREE, scope).fetchone()
     if row is None:
         return None
-    drains = drains_to_json([drain for drain in drains_from_json(row[0]) if drain.until >= transaction.now])
+    drains = drains_to_json(
+        [drain for drain in drains_from_json(row[0]) if drain.until >= transaction.now - DRAIN_KEPT]
+    )
     transaction.connection.execute(_CLAIM, (me, drains, item.group_id, item.shard))
     pools.add(row[1])
     return item.epoch + 1

@@ -53,6 +53,7 @@ def lost(
     me: str,
     held: Collection[int],
     own_age: timedelta,
+    drains_open: bool,
 ) -> list[_Lost]:
     """The rows that a sweep of these claims would recover."""
     scope = {"claims": json(claims), "me": me, "before": now - to_micros(own_age)}
@@ -63,16 +64,17 @@ def lost(
     return [
         _Lost(rowid, group_id, shard, bool(cancelled))
         for rowid, group_id, shard, run, taken_epoch, cancelled, epoch, drains in found
-        if run not in held and (taken_epoch == epoch or taken_epoch not in _draining(drains, living, now))
+        if run not in held
+        and (taken_epoch == epoch or taken_epoch not in _draining(drains, living, None if drains_open else now))
     ]
 
 
-def _draining(drains: str, living: Collection[str], now: int) -> set[int]:
-    """The epochs whose rows their owner may still settle."""
+def _draining(drains: str, living: Collection[str], now: int | None) -> set[int]:
+    """The epochs whose rows their owner may still settle; without a time, however long the drain is over."""
     return {
         drain.epoch
         for drain in drains_from_json(drains)
-        if drain.incarnation in living and instant_to_micros(drain.until) >= now
+        if drain.incarnation in living and (now is None or instant_to_micros(drain.until) >= now)
     }
 
 
@@ -83,9 +85,10 @@ def sweep(
     held: Collection[int],
     own_age: timedelta,
     limit: int,
+    drains_open: bool,
 ) -> Swept:
     """See `stores.base.Store.sweep`."""
-    rows = lost(transaction.connection, transaction.micros, claims, me, held, own_age)[:limit]
+    rows = lost(transaction.connection, transaction.micros, claims, me, held, own_age, drains_open)[:limit]
     cancelled = [row.rowid for row in rows if row.cancelled]
     if cancelled:
         delete_rows(transaction.connection, cancelled)
