@@ -22,8 +22,8 @@ from faults.report import PODS, Results
 from faults.running import run_all
 from faults.scene import Pace, Played, Say, play
 
-PACE: Final = Pace(scale=0.6)
-"""300 timers a second."""
+PACE: Final = Pace(scale=0.6, on_the_minute=False)
+"""300 timers a second; a fault may last for several minutes, or for none."""
 
 
 def parser() -> argparse.ArgumentParser:

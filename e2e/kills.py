@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from e2e.kubectl import Pod, waited
-from e2e.node import send
+from e2e.node import program, send
 from e2e.stage import Stage
-from faults.checks import Fault, Measured
-from faults.kills import SETTLED_BY
+from faults.checks import SETTLED_BY, Fault, Measured
+from tests.support.postgres import runs
 
 PAUSED_FOR: Final = 10.0
 LOOK_EACH: Final = 0.1
@@ -43,9 +43,12 @@ def twice(stage: Stage) -> Fault:
 def deleted(stage: Stage) -> Fault:
     """kubectl delete pod --force of one executor: the kubelet ends its process soon after, and another pod is made."""
     pod = stage.executors()[0]
+    living, process = stage.ownership.living(pod.name), program(pod)
     begun = time.time()
     stage.kubectl("delete", "pod", pod.name, "--force", "--grace-period=0", "--wait=false")
-    in_flight = seen_in_flight(stage, pod, ENDS_WITHIN, lambda: pod.name not in stage.ownership.owned())
+    waited(lambda: not runs(process), ENDS_WITHIN, LOOK_EACH)
+    time.sleep(SETTLED_BY)
+    in_flight = stage.ownership.in_flight(living)
     waited(lambda: _all_ready(stage, but=pod), BACK_WITHIN)
     stage.wait_shared()
     return Fault(begun=begun, ended=time.time(), in_flight=in_flight, taken_over=True)
@@ -56,11 +59,12 @@ def leader_and_executor(stage: Stage) -> Fault:
     leader = stage.leader()
     [operator] = [pod for pod in stage.kubectl.pods("operator") if pod.name in leader]
     victim = stage.executors()[0]
+    living = stage.ownership.living(victim.name)
     begun = time.time()
     send(operator, signal.SIGKILL)
     send(victim, signal.SIGKILL)
     time.sleep(SETTLED_BY)
-    in_flight = stage.ownership.in_flight(victim.name)
+    in_flight = stage.ownership.in_flight(living)
     waited(lambda: stage.leader() not in {"", leader}, 2 * LEADS_WITHIN)
     led = time.time() - begun
     stage.wait_shared()
@@ -71,24 +75,14 @@ def leader_and_executor(stage: Stage) -> Fault:
 def pause(stage: Stage) -> Fault:
     """SIGSTOP of an executor for longer than it takes to be declared dead, and SIGCONT."""
     pod = stage.executors()[0]
+    living = stage.ownership.living(pod.name)
     begun = time.time()
     send(pod, signal.SIGSTOP)
-    in_flight = stage.ownership.in_flight(pod.name)
-    time.sleep(PAUSED_FOR)
+    time.sleep(SETTLED_BY)
+    in_flight = stage.ownership.in_flight(living)
+    time.sleep(max(0.0, begun + PAUSED_FOR - time.time()))
     send(pod, signal.SIGCONT)
     return Fault(begun=begun, ended=time.time(), in_flight=in_flight, taken_over=True)
-
-
-def seen_in_flight(stage: Stage, pod: Pod, within: float, until: Callable[[], bool]) -> frozenset[str]:
-    """All timers that the pod was seen to have in hand until something holds, or the time is over."""
-    found: frozenset[str] = frozenset()
-    deadline = time.monotonic() + within
-    while time.monotonic() < deadline:
-        found |= stage.ownership.in_flight(pod.name)
-        if until():
-            break
-        time.sleep(LOOK_EACH)
-    return found
 
 
 def killed(stage: Stage, pods: Sequence[Pod]) -> Fault:
@@ -98,7 +92,7 @@ def killed(stage: Stage, pods: Sequence[Pod]) -> Fault:
     begun = time.time()
     send(victim, signal.SIGKILL)
     time.sleep(SETTLED_BY)
-    in_flight = stage.ownership.in_flight(victim.name)
+    in_flight = stage.ownership.in_flight(before)
     waited(lambda: stage.ownership.living(victim.name) - before, BACK_WITHIN)
     stage.wait_shared(pods, BACK_WITHIN)
     return Fault(begun=begun, ended=time.time(), in_flight=in_flight, taken_over=True)

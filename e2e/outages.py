@@ -10,11 +10,11 @@ from typing import Final
 
 import asyncpg
 
-from e2e.kills import killed, seen_in_flight
+from e2e.kills import killed
 from e2e.kubectl import Pod, waited
 from e2e.node import cut_off, program
 from e2e.stage import Stage
-from faults.checks import Fault
+from faults.checks import SETTLED_BY, Fault
 
 CONTROL_PLANE_AWAY_FOR: Final = 60.0
 KILLED_AFTER: Final = 20.0
@@ -53,9 +53,12 @@ def api_server_gone(stage: Stage) -> Fault:
 def cut_from_database(stage: Stage) -> Fault:
     """One executor's packets to and from the database are thrown away."""
     pod = stage.executors()[0]
+    living = stage.ownership.living(pod.name)
     begun = time.time()
     with cut_off(pod, DATABASE_PORT):
-        in_flight = seen_in_flight(stage, pod, CUT_FOR, lambda: False)
+        time.sleep(SETTLED_BY)
+        in_flight = stage.ownership.in_flight(living)
+        time.sleep(max(0.0, begun + CUT_FOR - time.time()))
     return Fault(begun=begun, ended=time.time(), in_flight=in_flight, taken_over=True)
 
 

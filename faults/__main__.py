@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     found = argparse.ArgumentParser(
         prog="python -m faults",
-        description="Lets faults happen to the service under load, and counts its promises. Takes about 15 minutes.",
+        description="Lets faults happen to the service under load, and counts its promises. Takes about 22 minutes.",
     )
     found.add_argument("--only", choices=[one.name for one in SCENARIOS], action="append", default=[])
     found.add_argument("--docs", type=Path, default=DOCS, help="where to write faults.md and the folder faults")
@@ -76,15 +76,7 @@ def run(scenario: Scenario, shared: EmbeddedPostgres, pace: Pace, say: Say, keep
         stack.callback(lambda: shutil.copy(own.log, folder))
         store = stack.enter_context(new_database(own.url))
         running = stack.enter_context(rig(own, store, folder, scenario.shape))
-        return play(
-            running,
-            scenario.act,
-            pace,
-            say,
-            lasts=scenario.lasts,
-            slow=scenario.slow,
-            on_the_minute=scenario.on_the_minute,
-        )
+        return play(running, scenario.act, pace, say, lasts=scenario.lasts, slow=scenario.slow)
 
 
 @contextlib.contextmanager

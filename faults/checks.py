@@ -9,15 +9,18 @@ from itertools import pairwise
 from math import ceil
 from typing import Final
 
-from faults.ledger import Callback, Entry, Kind, Ledger, Result
+from faults.ledger import MINUTE, Callback, Entry, Kind, Ledger, Result
+from faults.sequels import astray, too_soon
 
-MINUTE: Final = 60.0
 SHARDS: Final = 16
 FIRES_AGAIN_WITHIN: Final = 3.0
 """Seconds after a fault's end, or after others took over."""
 
 DECLARED_DEAD_AFTER: Final = 2.0
 """Seconds without a beat: the first moment at which others may take over."""
+
+SETTLED_BY: Final = 0.3
+"""Seconds after which what an executor had sent before it died, or was cut off, is committed or never is."""
 
 PLANNED_WITHIN: Final = 1.0
 """Seconds that a planned stop may leave a shard silent."""
@@ -41,8 +44,8 @@ class Measured:
 class Fault:
     """What happened, as far as the checks need it.
 
-    `in_flight` are the ids of timers that those executors had taken and not settled which died, stood still or were
-    cut off; empty when none did. `taken_over` says that another executor should have gone on during the fault: then
+    `in_flight` are the occurrences (`webhook-id`) that those executors had taken and not settled which died, stood still
+    or were cut off; empty when none did. Each may be delivered once more. `taken_over` says that another executor should have gone on during the fault: then
     firing again counts from when it could. `within` are the seconds of silence that are allowed then. With `all_answered`
     every request of the client must be answered at its first try.
     """
@@ -67,16 +70,21 @@ class Verdict:
 
     timers: int
     callbacks: int
+    schedules: int
+    """Occurrences of schedules that were owed."""
     uncertain: int
     """Creates and changes whose outcome the client never learnt."""
     lost: tuple[str, ...]
     early: tuple[str, ...]
+    """Received before its time, or tried again sooner than a retry may."""
+    astray: tuple[str, ...]
+    """Delivered for a time that nobody asked for."""
     cancelled: tuple[str, ...]
     """Delivered after a cancel, or at the old time after a change, that was acknowledged."""
     duplicates: int
     in_flight: int
     unexcused: tuple[str, ...]
-    """Duplicates of what was not in flight."""
+    """Duplicates of what was not in flight, or had been delivered once more already."""
     wrong: tuple[str, ...]
     gap: float
     """Seconds: the longest time any one shard was silent from the fault's begin on."""
@@ -95,6 +103,7 @@ class Verdict:
         named = {
             "lost": self.lost,
             "early": self.early,
+            "another time": self.astray,
             "cancelled, delivered": self.cancelled,
             "duplicate": self.unexcused,
             "wrong answer": self.wrong,
@@ -107,18 +116,24 @@ class Verdict:
 def judge(ledger: Ledger, callbacks: Sequence[Callback], fault: Fault, until: float) -> Verdict:
     """Counts all promises. `until` is when the load ended: schedules and shards owe nothing after it."""
     twice = duplicates(callbacks)
+    unexcused = _unexcused(twice, fault.in_flight)
     late = list(lateness(ledger, callbacks, fault))
     silences = silent(callbacks, fault.over, until)
     return Verdict(
         timers=sum(entry.acknowledged is not None for entry in ledger.entries.values()),
         callbacks=len(callbacks),
+        schedules=sum(1 for entry in ledger.entries.values() if _scheduled(entry) for _ in owed(entry, until)),
         uncertain=sum(map(_uncertain, ledger.entries.values())),
         lost=tuple(lost(ledger, callbacks, until)),
-        early=tuple(f"{one.id} by {one.due - one.at:.4f} s" for one in callbacks if one.at < one.due),
+        early=(
+            *(f"{one.id} by {one.due - one.at:.4f} s" for one in callbacks if one.at < one.due),
+            *too_soon(callbacks),
+        ),
+        astray=tuple(astray(ledger, callbacks)),
         cancelled=tuple(cancelled_delivered(ledger, callbacks)),
         duplicates=len(twice),
         in_flight=len(fault.in_flight),
-        unexcused=tuple(f"{one.id} at {one.at:.3f}" for one in twice if one.id not in fault.in_flight),
+        unexcused=tuple(f"{one.id} at {one.at:.3f}" for one in unexcused),
         wrong=tuple(ledger.wrong),
         gap=max(silent(callbacks, fault.begun, until).values()),
         again=max(silences.values()),
@@ -195,6 +210,16 @@ def duplicates(callbacks: Iterable[Callback]) -> list[Callback]:
     return found
 
 
+def _unexcused(twice: Iterable[Callback], in_flight: frozenset[str]) -> Iterator[Callback]:
+    """The duplicates but one of each occurrence that was in flight: so no more are excused than there were."""
+    left = set(in_flight)
+    for one in twice:
+        if one.occurrence in left:
+            left.remove(one.occurrence)
+        else:
+            yield one
+
+
 def silent(callbacks: Iterable[Callback], begin: float, until: float) -> Mapping[int, float]:
     """The longest time in seconds that each shard was silent between two instants, in which all have timers due."""
     times: dict[int, list[float]] = {shard: [begin, until] for shard in range(SHARDS)}
@@ -226,6 +251,10 @@ def _known(ledger: Ledger, callback: Callback) -> float:
     entry = ledger.entries[callback.id]
     changed = entry.change is not None and entry.change.due == callback.due
     return (entry.change.answered if entry.change and changed else entry.acknowledged) or 0.0
+
+
+def _scheduled(entry: Entry) -> bool:
+    return entry.kind is Kind.SCHEDULE and entry.acknowledged is not None
 
 
 def _uncertain(entry: Entry) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from faults.checks import Fault
+from faults.checks import SETTLED_BY, Fault
 from faults.proxy import Proxy
 from faults.rig import Rig
 from tests.support.waiting import eventually_blocking
@@ -16,7 +16,6 @@ from tests.support.waiting import eventually_blocking
 CUT_OFF: Final = "executor-2"
 CUT_FOR: Final = 8.0
 DELAY: Final = 3.0
-LOOK_EACH: Final = 0.1
 WRONG_CLOCK: Final = "executor-2"
 WRONG_FOR: Final = 8.0
 WRONG_BY: Final = 5.0
@@ -54,12 +53,12 @@ def clock_behind(rig: Rig) -> Fault:
 
 def _cut(rig: Rig, cut: Callable[[Proxy], None], mend: Callable[[Proxy], None]) -> Fault:
     proxy = rig.proxies[CUT_OFF]
+    living = rig.ownership.living(CUT_OFF)
     begun = time.time()
     rig.loop.call(lambda: cut(proxy))
-    in_flight: frozenset[str] = frozenset()
-    while time.time() < begun + CUT_FOR:
-        in_flight |= rig.ownership.in_flight(CUT_OFF)
-        time.sleep(LOOK_EACH)
+    time.sleep(SETTLED_BY)
+    in_flight = rig.ownership.in_flight(living)
+    time.sleep(max(0.0, begun + CUT_FOR - time.time()))
     rig.loop.call(lambda: mend(proxy))
     return Fault(begun=begun, ended=time.time(), in_flight=in_flight, taken_over=True)
 

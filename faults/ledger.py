@@ -12,6 +12,8 @@ from enum import StrEnum
 from typing import Final
 
 SUCCESS: Final = range(200, 300)
+MINUTE: Final = 60.0
+"""Seconds between the times of a schedule."""
 
 
 class Kind(StrEnum):
@@ -87,8 +89,13 @@ class Callback:
     due: float
     attempt: int
     status: int
-    last: bool = True
-    """False when the answer named another time."""
+    asked: float | None = None
+    """The next time that the answer named."""
+
+    @property
+    def last(self) -> bool:
+        """Whether the answer named no other time."""
+        return self.asked is None
 
     @property
     def succeeded(self) -> bool:

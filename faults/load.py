@@ -27,7 +27,9 @@ SECOND_PER_KIND: Final[Mapping[Kind, float]] = {
 BEFOREHAND: Final = 100
 """Timers a second that were created before the load begins: due whether bridges run or not."""
 
-CHAINS: Final = 40
+CHAINS: Final = 60
+"""Half of them come each second, half each third one (`receiver`): 40 a second."""
+
 SCHEDULES: Final = 40
 BATCH: Final = 25
 BATCH_MOST: Final = 500

@@ -16,6 +16,8 @@ HUNG_FOR: Final = 10.0
 FULL_FOR: Final = 6.0
 FILL_EACH: Final = 0.05
 BALLAST: Final = bytes(1 << 14)
+NO_ROOM: Final = os.strerror(errno.ENOSPC)
+"""What PostgreSQL writes, and the others quote."""
 
 
 def short(rig: Rig) -> Fault:
@@ -43,7 +45,12 @@ def hung(rig: Rig) -> Fault:
 
 
 def disk_full(rig: Rig) -> Fault:
-    """Another file takes what room is left, and goes; a server that gave up is started again."""
+    """Another file takes what room is left, and goes; a server that gave up is started again.
+
+    Raises:
+        RuntimeError: nobody wrote of a want of room.
+    """
+    told = _told_of_no_room(rig)
     begun = time.time()
     ballast = rig.postgres.log.with_name("ballast")
     with ballast.open("wb", buffering=0) as file:
@@ -54,7 +61,10 @@ def disk_full(rig: Rig) -> Fault:
     if not rig.postgres.running:
         rig.postgres.stop()
         rig.postgres.start()
-    return Fault(begun=begun, ended=time.time())
+    ended = time.time()
+    if _told_of_no_room(rig) == told:
+        raise RuntimeError("the disk was full, and neither PostgreSQL nor any of the others ran out of room")
+    return Fault(begun=begun, ended=ended)
 
 
 def _stopped(rig: Rig, seconds: float) -> Fault:
@@ -63,6 +73,12 @@ def _stopped(rig: Rig, seconds: float) -> Fault:
     time.sleep(seconds)
     rig.postgres.start()
     return Fault(begun=begun, ended=time.time())
+
+
+def _told_of_no_room(rig: Rig) -> int:
+    """How often all logs say so: PostgreSQL's lies on the full disk itself, and may have no room for it."""
+    logs = (rig.postgres.log.read_text(errors="replace"), *(service.output for service in rig.services.values()))
+    return sum(log.count(NO_ROOM) for log in logs)
 
 
 def _fill(descriptor: int) -> None:

@@ -2,7 +2,7 @@
 
 Usage: python -m faults.receiver HOST PORT SLOW_PORT SLOW_SECONDS
 
-`retry-N` is answered 503 once or twice; `chain-N` is told to come again in a second, until `GET /end`; what comes to
+`retry-N` is answered 503 once or twice; `chain-N` is told to come again in a second or in three, until `GET /end`; what comes to
 SLOW_PORT is answered after SLOW_SECONDS. `GET /callbacks?from=N` answers all but the first N, as JSON objects
 (`ledger.Callback`); without `from` it answers their number.
 """
@@ -17,8 +17,9 @@ import orjson
 from bench.wire import OK, Connection, main
 from faults.ledger import Callback, Kind, seconds, text
 
-AGAIN_AFTER: Final = 1.05
-"""Seconds from a chain's callback to its next; the service takes no time sooner than in one second."""
+AGAIN_AFTER: Final = (3.05, 1.05)
+"""Seconds from a chain's callback to its next, by its number modulo 2. The service takes no time sooner than a second
+after it has read the answer, so only the longer one is sure to be taken as it is (`sequels`)."""
 
 REFUSED: Final = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
 
@@ -35,13 +36,14 @@ class Book:
         found = orjson.loads(body)
         timer_id, attempt = found["timerId"], found["attempt"]
         kind, _, number = timer_id.partition("-")
-        status, last, answer = 200, True, OK
+        status, asked, answer = 200, None, OK
         if kind == Kind.RETRY and attempt <= 1 + int(number) % 2:
             status, answer = 503, REFUSED
         elif kind == Kind.CHAIN and not self.ended:
-            last, answer = False, _again(at + AGAIN_AFTER)
+            asked = seconds(text(at + AGAIN_AFTER[int(number) % 2]))
+            answer = _again(asked)
         occurrence = _header(head, b"webhook-id")
-        self.callbacks.append(Callback(at, timer_id, occurrence, seconds(found["executeAt"]), attempt, status, last))
+        self.callbacks.append(Callback(at, timer_id, occurrence, seconds(found["executeAt"]), attempt, status, asked))
         return answer
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from faults.disk import NotHere
 from faults.report import Results, figures, line
 from faults.scene import Played, Say
 
-SHOWN = 20
+SHOWN: Final = 20
 """Complaints of one fault that are printed."""
+
+LONGEST: Final = 200
+FOLDERS: Final = re.compile(r"(?<![\w:/])/(?:[^\s/'\"]+/)+")
 
 
 class Named(Protocol):
@@ -38,10 +42,10 @@ def run_all(scenarios: Sequence[N], run: Callable[[N, Say], Played], results: Re
         except NotHere as missing:
             print(f"  skipped: {missing}")
             results.skipped(one.name, one.about, str(missing))
-        except Exception:  # noqa: BLE001 - whatever went wrong, the others are wanted
+        except Exception as error:  # noqa: BLE001 - whatever went wrong, the others are wanted
             good = False
             traceback.print_exc()
-            continue
+            results.failed(one.name, one.about, in_short(error))
         else:
             good = good and not played.verdict.complaints
             results.add(one.name, one.about, played)
@@ -52,6 +56,12 @@ def run_all(scenarios: Sequence[N], run: Callable[[N, Say], Played], results: Re
                 print(f"  !! {complaint}")
         results.write()
     return good
+
+
+def in_short(error: Exception) -> str:
+    """The kind of an error and the first line of what it says, without the folders of this machine."""
+    said = str(error).partition("\n")[0][:LONGEST]
+    return f"{type(error).__name__}: {FOLDERS.sub('', said)}".rstrip(": ")
 
 
 def _say(begun: float) -> Say:

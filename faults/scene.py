@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
-from faults.checks import MINUTE, Fault, Verdict, judge, lost
+from faults.checks import Fault, Verdict, judge, lost
 from faults.clients import Client
-from faults.ledger import Callback, Ledger
+from faults.ledger import MINUTE, Callback, Ledger
 from faults.receiving import Receiver
 
 Say = Callable[[str], None]
@@ -34,11 +34,16 @@ S = TypeVar("S", bound=Stage)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How long and how much: seconds before and after a fault, and the share of 500 timers a second."""
+    """How long and how much: seconds before and after a fault, and the share of 500 timers a second.
+
+    With `on_the_minute` the calm before lasts until a full minute, at which schedules are due, will come during the fault
+    or soon after.
+    """
 
     calm: float = 8.0
     after: float = 12.0
     scale: float = 1.0
+    on_the_minute: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +65,21 @@ def play(
     *,
     lasts: float,
     slow: float = 0.0,
-    on_the_minute: bool = False,
 ) -> Played:
     """Runs the load, lets the fault happen in its midst, waits for what is owed, and judges.
 
-    `lasts` is about how long the fault takes in seconds, `slow` how many timers a second go to the slow target. With
-    `on_the_minute` the calm before lasts until a full minute will come during the fault or soon after.
+    `lasts` is about how long the fault takes in seconds, `slow` how many timers a second go to the slow target.
+
+    Raises:
+        RuntimeError: no schedule was due, although one should have been.
     """
     client = stage.client(pace.scale, slow)
-    calm = _until_minute(pace, lasts) if on_the_minute else pace.calm
+    calm = _until_minute(pace, lasts) if pace.on_the_minute else pace.calm
+    at = time.monotonic() + calm
     client.begin(calm + lasts + pace.after)
     client.run()
     say(f"calm for {calm:.0f} s")
-    time.sleep(calm)
+    time.sleep(max(0.0, at - time.monotonic()))
     say("the fault")
     fault = act(stage)
     say(f"over after {fault.ended - fault.begun:.1f} s, {len(fault.in_flight)} in flight")
@@ -86,7 +93,10 @@ def play(
     stage.receiver.end()
     callbacks = _all(stage.receiver, ledger, until)
     client.end()
-    return Played(fault, ledger, callbacks, judge(ledger, callbacks, fault, until), repeated)
+    verdict = judge(ledger, callbacks, fault, until)
+    if pace.on_the_minute and not verdict.schedules:
+        raise RuntimeError("no schedule was due")
+    return Played(fault, ledger, callbacks, verdict, repeated)
 
 
 def _until_minute(pace: Pace, lasts: float) -> float:

@@ -14,7 +14,7 @@ BEGIN = 1_800_000_000.0
 """A full minute."""
 
 UNTIL = BEGIN + 30
-FAULT = Fault(begun=BEGIN + 10, ended=BEGIN + 16, in_flight=frozenset({"single-100"}), taken_over=True)
+FAULT = Fault(begun=BEGIN + 10, ended=BEGIN + 16, in_flight=frozenset({"single-100.1"}), taken_over=True)
 
 
 def callback(entry: Entry, at: float | None = None, **changed: object) -> Callback:
@@ -139,10 +139,50 @@ def test_changes_of_time(account: Account, result: Result, came: set[str], lost:
 
 def test_a_chain_goes_on_until_it_is_ended(account: Account) -> None:
     entry = account.add(Kind.CHAIN, 1, BEGIN + 5, delivered=False)
-    account.callbacks.append(callback(entry, last=False))
+    account.callbacks.append(callback(entry, asked=BEGIN + 6.1))
     assert len(account.judge().lost) == 1
     account.callbacks.append(callback(entry, BEGIN + 6.2, due=BEGIN + 6.1, occurrence="chain-1.2"))
     assert account.judge().complaints == ()
+
+
+@pytest.mark.parametrize(
+    ("due", "occurrence"),
+    [
+        pytest.param(BEGIN + 7.5, "chain-1.2", id="sooner than asked, and said to be due then"),
+        pytest.param(BEGIN + 8.000001, "chain-1.2", id="later than asked"),
+        pytest.param(BEGIN + 8, "chain-1.3", id="one left out"),
+    ],
+)
+def test_a_chain_comes_at_the_time_that_the_answer_before_named(account: Account, due: float, occurrence: str) -> None:
+    entry = account.add(Kind.CHAIN, 1, BEGIN + 5, delivered=False)
+    account.callbacks.append(callback(entry, asked=BEGIN + 8))
+    account.callbacks.append(callback(entry, due + 0.1, due=due, occurrence=occurrence))
+    assert [what.partition(",")[0] for what in account.judge().astray] == ["chain-1"]
+
+
+@pytest.mark.parametrize(("due", "astray"), [(5.9, 1), (6.1, 0), (6.3, 0), (7.1, 1)])
+def test_a_chain_that_asks_for_too_soon_a_time_comes_a_second_after_its_answer_was_read(
+    account: Account, due: float, astray: int
+) -> None:
+    entry = account.add(Kind.CHAIN, 1, BEGIN + 5, delivered=False)
+    account.callbacks.append(callback(entry, asked=BEGIN + 6.1))
+    account.callbacks.append(callback(entry, BEGIN + due + 0.1, due=BEGIN + due, occurrence="chain-1.2"))
+    assert len(account.judge().astray) == astray
+
+
+def test_a_chain_delivered_twice_may_follow_either_answer(account: Account) -> None:
+    entry = account.add(Kind.CHAIN, 1, BEGIN + 5, delivered=False)
+    account.fault = replace(FAULT, in_flight=frozenset({"chain-1.1"}))
+    account.callbacks.append(callback(entry, asked=BEGIN + 6.1))
+    account.callbacks.append(callback(entry, BEGIN + 8, asked=BEGIN + 9.1))
+    account.callbacks.append(callback(entry, BEGIN + 9.2, due=BEGIN + 9.1, occurrence="chain-1.2"))
+    assert account.judge().complaints == ()
+
+
+def test_a_chain_begins_when_it_was_created_for(account: Account) -> None:
+    entry = account.add(Kind.CHAIN, 1, BEGIN + 5, delivered=False)
+    account.callbacks.append(callback(entry, BEGIN + 5.1, due=BEGIN + 4.5))
+    assert len(account.judge().astray) == 1
 
 
 def test_a_schedule_owes_each_full_minute(account: Account) -> None:
@@ -150,6 +190,18 @@ def test_a_schedule_owes_each_full_minute(account: Account) -> None:
     assert [what.split(" ")[-1] for what in account.judge().lost] == [f"{BEGIN:.6f}"]
     account.callbacks.append(callback(entry, BEGIN + 0.1, due=BEGIN))
     assert account.judge().complaints == ()
+    assert account.judge().schedules == 1
+    account.callbacks.append(callback(entry, BEGIN + 7.1, due=BEGIN + 7, occurrence="schedule-1.2"))
+    assert len(account.judge().astray) == 1
+
+
+@pytest.mark.parametrize(("after", "early"), [(0.09, 1), (0.11, 0)])
+def test_a_retry_keeps_its_distance(account: Account, after: float, early: int) -> None:
+    entry = account.add(Kind.RETRY, 1, BEGIN + 5, delivered=False)
+    refused = callback(entry, status=503)
+    account.callbacks.append(refused)
+    account.callbacks.append(replace(refused, at=refused.at + after, attempt=2, status=200))
+    assert len(account.judge().early) == early
 
 
 def test_a_second_delivery_is_excused_by_a_refusal_or_by_having_been_in_flight(account: Account) -> None:
@@ -162,6 +214,23 @@ def test_a_second_delivery_is_excused_by_a_refusal_or_by_having_been_in_flight(a
     assert (verdict.duplicates, len(verdict.unexcused)) == (2, 1)
     account.callbacks[101] = replace(other, status=503)
     assert account.judge().complaints == ()
+
+
+def test_one_that_was_in_flight_may_come_twice_and_not_three_times(account: Account) -> None:
+    one = account.callbacks[100]
+    account.callbacks += [replace(one, at=one.at + 3), replace(one, at=one.at + 4)]
+    verdict = account.judge()
+    assert (verdict.in_flight, verdict.duplicates) == (1, 2)
+    assert verdict.unexcused == (f"single-100 at {one.at + 4:.3f}",)
+
+
+def test_another_occurrence_of_what_was_in_flight_may_not_come_twice(account: Account) -> None:
+    entry = account.add(Kind.CHAIN, 1, BEGIN + 9, delivered=False)
+    account.fault = replace(FAULT, in_flight=frozenset({"chain-1.1"}))
+    account.callbacks.append(callback(entry, asked=BEGIN + 10.1))
+    second = callback(entry, BEGIN + 10.2, due=BEGIN + 10.1, occurrence="chain-1.2")
+    account.callbacks += [second, replace(second, at=second.at + 3)]
+    assert len(account.judge().unexcused) == 1
 
 
 def test_where_no_executor_died_every_duplicate_is_one_too_many(account: Account) -> None:
@@ -228,8 +297,8 @@ def test_the_page_shows_what_was_found(account: Account) -> None:
     written = page(
         {PROCESSES: {"one": {**head, "about": "a fault", **figures(played)}, "two": skipped}, PODS: {}}, "faults"
     )
-    assert "| a fault | 3,000 | 1 | 0 | 0 | 1 (1) |" in written
-    assert "| another | skipped: no disk |" in written
+    assert "| a fault | abc | 3,000 | 0 | **1** | 0 | 0 | 0 | 1 (1) |" in written
+    assert "| another | abc | skipped: no disk |" in written
     assert "single-7" in written
     assert "(faults/one.svg)" in written
     assert "(faults/two.svg)" not in written
