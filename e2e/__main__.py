@@ -17,8 +17,9 @@ from e2e.cluster import ROOT, Cluster, Images, cluster
 from e2e.kubectl import CommandFailed
 from e2e.registry import SCENARIOS, Scenario
 from e2e.stage import Stage, stage
+from faults.chapters import PODS
 from faults.disk import NotHere
-from faults.report import PODS, Results
+from faults.report import Results
 from faults.running import run_all
 from faults.scene import Pace, Played, Say, play
 

@@ -15,9 +15,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from faults.chapters import PROCESSES
 from faults.disk import NotHere, small_disk
 from faults.registry import SCENARIOS, Scenario
-from faults.report import PROCESSES, Results
+from faults.report import Results
 from faults.rig import faketime, rig
 from faults.running import run_all
 from faults.scene import Pace, Played, Say, play

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from faults.chapters import PODS, PROCESSES
 from faults.checks import FIRES_AGAIN_WITHIN, PLANNED_WITHIN, Fault, Measured, Verdict, judge, shard_of
 from faults.ledger import Callback, Change, Entry, Kind, Ledger, Result, seconds, text
-from faults.report import PODS, PROCESSES, Results, figures, page, timeline
+from faults.report import Results, figures, page, timeline
 from faults.scene import Played
 
 BEGIN = 1_800_000_000.0

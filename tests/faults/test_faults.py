@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from faults.__main__ import DOCS, chosen, parser
+from faults.chapters import CHAPTERS, PROCESSES
 from faults.ledger import Kind, Result
 from faults.registry import SCENARIOS
-from faults.report import CHAPTERS, PROCESSES, Results
+from faults.report import Results
 from faults.rig import rig
 from faults.scene import Pace, Played, play
 from tests.support.postgres import EmbeddedPostgres, new_database

@@ -6,10 +6,11 @@ from pathlib import Path
 import orjson
 import pytest
 
+from faults.chapters import PROCESSES
 from faults.checks import Fault, judge
 from faults.disk import NotHere
 from faults.ledger import Callback, Ledger
-from faults.report import PROCESSES, Results
+from faults.report import Results
 from faults.running import in_short, run_all
 from faults.scene import Played, Say
 
