@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench import report
+from bench import bounds, report
 from bench.lab import SERVER, Kind, Lab
 from bench.registry import MEASURES, SUITES, Measure
 from bench.sizes import Sizes
@@ -77,7 +77,7 @@ def measure_all(lab: Lab, measures: Sequence[Measure], found: report.Report) -> 
         lab.say(f"\n[{place}/{len(measures)}] {measure.name}: {measure.about}")
         begun = time.monotonic()
         try:
-            outcome = measure.run(lab)
+            outcome = bounds.judged(measure.name, measure.run(lab), lab.sizes, lab.kind)
         except Exception as error:  # noqa: BLE001 - whatever a measure raises, the others are wanted
             good = False
             found.failed(measure.name, error)

@@ -62,8 +62,11 @@ class Database(Protocol):
     def fill(self, rows: Fill, wrote: Callable[[int], None] = ...) -> None:
         """Writes rows, in pieces, and says after each how many so far. Their shards follow from their numbers."""
 
-    def count(self, group: str, state: State, track: str) -> int:
-        """Rows of a track in a state."""
+    def count(self, group: str, state: State, track: str | None = None) -> int:
+        """Rows of a track, or of all, in a state."""
+
+    def untried(self, group: str, track: str) -> int:
+        """Rows of a track that wait for their first attempt."""
 
     def analyze(self) -> None:
         """Renews the planner's statistics, and ends what is still to be done of earlier writes, where it may."""

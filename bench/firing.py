@@ -16,6 +16,7 @@ GIVE_UP = 60.0
 """Seconds without a new callback after which the rest counts as lost."""
 
 POLL = 0.1
+COUNTS = ("expected", "lost", "early", "duplicates")
 _LEADS = 4
 
 
@@ -31,6 +32,10 @@ class Fired:
     def p99(self) -> float:
         """Of the lateness, in ms."""
         return float(self.figures.get("late_p99_ms", float("nan")))
+
+    def counts(self) -> Figures:
+        """How many were expected, and what went wrong with how many."""
+        return {name: self.figures[name] for name in COUNTS if name in self.figures}
 
 
 def at_once(count: int) -> list[timedelta]:
@@ -62,9 +67,18 @@ def fire(
     time.sleep(max(0.0, (first + after[-1] - datetime.now(UTC)).total_seconds()))
     wait_for(cluster, track, len(after))
     spent = cost.per_thousand(len(after))
+    return Fired(track, {**received(cluster, track, len(after)), **spent}, first.timestamp())
+
+
+def received(cluster: Cluster, track: str, count: int) -> Figures:
+    """What has arrived of so many timers, and how many have not."""
     seen = cluster.receiver.summary(track)
-    lost = len(after) - seen["callbacks"] + seen.get("duplicates", 0)
-    return Fired(track, {"expected": len(after), **seen, "lost": lost, **spent}, first.timestamp())
+    return {"expected": count, **seen, "lost": count - seen["callbacks"] + seen.get("duplicates", 0)}
+
+
+def ratio(name: str, of: float, to: float, digits: int = 3) -> dict[str, float]:
+    """One figure: so much of so much; none where that is nothing."""
+    return {name: round(of / to, digits)} if to > 0 else {}
 
 
 def send(cluster: Cluster, requests: Sequence[bytes], connections: int) -> None:

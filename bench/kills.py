@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,6 +18,9 @@ from durable_timer.planning.sharding import shard_of
 SHARDS: Final = 16
 WINDOW: Final = 15.0
 """Seconds after a kill in which gaps are looked for."""
+
+SILENT: Final = 1.0
+"""Seconds without a callback that are an outage of a shard; a hand-over takes less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +72,43 @@ def kill_times(sizes: Sizes) -> list[float]:
     ]
 
 
-def gap_after(cluster: Cluster, track: str, kill: Kill, repeated: AbstractSet[int]) -> Gap:
-    """Of the killed executor's shards, or of all when it had none; the whole window where none fired in it.
+def gap_after(cluster: Cluster, track: str, kill: Kill, repeated: AbstractSet[int], until: float) -> Gap:
+    """Of the killed executor's shards, or of all when it had none, up to `WINDOW` seconds after the kill, or to `until`
+    (seconds since 1970) where that is sooner: callbacks were due all the time until then.
 
     `repeated` are the numbers of the timers that arrived more than once.
     """
-    by_shard: dict[int, list[float]] = {shard: [] for shard in (kill.shards or range(SHARDS))}
-    for at, number in cluster.receiver.arrivals(track, kill.at - 1.0, kill.at + WINDOW):
+    end = min(kill.at + WINDOW, until)
+    arrived = cluster.receiver.arrivals(track, kill.at, end)
+    longest, again = outage(by_shard(track, arrived, kill.shards or range(SHARDS)), kill.at, end)
+    return Gap(kill, longest, again if kill.shards else longest, len(kill.under_way & repeated))
+
+
+def by_shard(track: str, arrivals: Iterable[tuple[float, int]], shards: Iterable[int]) -> dict[int, list[float]]:
+    """When callbacks of each of the shards arrived, none of others."""
+    found: dict[int, list[float]] = {shard: [] for shard in shards}
+    for at, number in arrivals:
         shard = shard_of(f"{track}-{number}", SHARDS)
-        if shard in by_shard:
-            by_shard[shard].append(at)
-    silent = [(kill.at, kill.at + WINDOW)]
-    gaps = [max(pairwise(arrived), key=_length) if len(arrived) > 1 else silent[0] for arrived in by_shard.values()]
+        if shard in found:
+            found[shard].append(at)
+    return found
+
+
+def outage(arrived: Mapping[int, Sequence[float]], begin: float, end: float) -> tuple[float, float]:
+    """The longest time from `begin` on in which one of the shards had no callback, though some were due until `end`; and
+    how long after `begin` the last such time of more than `SILENT` seconds ended (the longest itself, where it is shorter).
+
+    Raises:
+        ValueError: there is no shard, so nothing can be seen.
+    """
+    if not arrived:
+        raise ValueError("the killed process owned no shard, so nothing is seen of its outage")
+    gaps: list[tuple[float, float]] = []
+    for times in arrived.values():
+        later = [begin, *(at for at in times if at > begin)]
+        gaps += pairwise(later if later[-1] >= end else [*later, end])
     longest = max(map(_length, gaps))
-    again = max(end - kill.at for _, end in gaps) if kill.shards else longest
-    return Gap(kill, longest, again, len(kill.under_way & repeated))
+    return longest, max((gap[1] - begin for gap in gaps if _length(gap) > SILENT), default=longest)
 
 
 def _length(gap: tuple[float, float]) -> float:

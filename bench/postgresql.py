@@ -57,6 +57,8 @@ SELECT coalesce(wait_event_type || ': ' || wait_event, 'running') FROM pg_stat_a
 WHERE datname = current_database() AND state <> 'idle' AND pid <> pg_backend_pid()
 """
 
+_OF_A_TRACK: Final = "group_id = $1 AND timer_id >= $2 AND timer_id < $3"
+
 _TABLE: Final = """
 SELECT pg_total_relation_size('timers'), n_dead_tup, autovacuum_count FROM pg_stat_user_tables WHERE relname = 'timers'
 """
@@ -78,13 +80,13 @@ class Postgresql:
             self._do(self._connection.execute(_FILL, *values, *more))
             wrote(last + 1 - rows.first)
 
-    def count(self, group: str, state: State, track: str) -> int:
-        where = "group_id = $1 AND state = $2 AND timer_id >= $3 AND timer_id < $4"
-        found = self._connection.fetchval(
-            f"SELECT count(*) FROM timers WHERE {where}", group, state.value, f"{track}-", f"{track}."
-        )
-        count: int = self._do(found)
-        return count
+    def count(self, group: str, state: State, track: str | None = None) -> int:
+        if track is None:
+            return self._count("group_id = $1 AND state = $2", group, state.value)
+        return self._count(f"state = $4 AND {_OF_A_TRACK}", group, f"{track}-", f"{track}.", state.value)
+
+    def untried(self, group: str, track: str) -> int:
+        return self._count(f"state = 0 AND attempt = 0 AND {_OF_A_TRACK}", group, f"{track}-", f"{track}.")
 
     def analyze(self) -> None:
         self._do(self._connection.execute("VACUUM ANALYZE timers"))
@@ -143,6 +145,10 @@ class Postgresql:
     def close(self) -> None:
         self._do(self._connection.close())
         self._loop.close()
+
+    def _count(self, where: str, *values: object) -> int:
+        count: int = self._do(self._connection.fetchval(f"SELECT count(*) FROM timers WHERE {where}", *values))
+        return count
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         return self._loop.run_until_complete(work)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Final
+
+RATE: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +35,7 @@ class Sizes:
     """Until a purge begins at the latest."""
 
     long_seconds: float = 600.0
-    rate: int = 1_000
+    rate: int = RATE
     """Timers a second of a steady load."""
 
     soak_seconds: float = 1800.0
@@ -46,6 +49,14 @@ class Sizes:
     create_rate: int = 5_000
     """Creates a second into the neighbour."""
 
+    scale: float = 1.0
+    """What counts and times were multiplied by."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the figures are those that bounds are meant for."""
+        return self.scale >= 1 and self.rate >= RATE
+
     def scaled(self, factor: float) -> Sizes:
         """All but the rates, the kills and the seed multiplied."""
         kept = {"purge_within", "rate", "connections", "create_rate", "kill_every", "seed"}
@@ -54,4 +65,4 @@ class Sizes:
             for field in fields(self)
             if field.name not in kept and (value := getattr(self, field.name)) is not None
         }
-        return replace(self, **{**counts, "lead": max(1.0, self.lead * factor)})
+        return replace(self, **{**counts, "lead": max(1.0, self.lead * factor), "scale": factor})

@@ -27,6 +27,8 @@ SELECT s.shard, m.name FROM timer_shards s JOIN timer_members m ON m.incarnation
 WHERE s.group_id = ? AND NOT m.dead
 """
 
+_OF_A_TRACK: Final = "group_id = ? AND timer_id >= ? AND timer_id < ?"
+
 
 class Sqlite:
     """A `Database` in one file."""
@@ -52,13 +54,13 @@ class Sqlite:
             self._connection.execute(_FILL, {**values, "first": first, "last": last})
             wrote(last + 1 - rows.first)
 
-    def count(self, group: str, state: State, track: str) -> int:
-        found = self._connection.execute(
-            "SELECT count(*) FROM timers WHERE group_id = ? AND state = ? AND timer_id >= ? AND timer_id < ?",
-            (group, state.value, f"{track}-", f"{track}."),
-        )
-        count: int = found.fetchone()[0]
-        return count
+    def count(self, group: str, state: State, track: str | None = None) -> int:
+        if track is None:
+            return self._count("group_id = ? AND state = ?", group, state.value)
+        return self._count(f"{_OF_A_TRACK} AND state = ?", group, f"{track}-", f"{track}.", state.value)
+
+    def untried(self, group: str, track: str) -> int:
+        return self._count(f"{_OF_A_TRACK} AND state = 0 AND attempt = 0", group, f"{track}-", f"{track}.")
 
     def analyze(self) -> None:
         self._connection.execute("ANALYZE")
@@ -87,6 +89,10 @@ class Sqlite:
 
     def close(self) -> None:
         self._connection.close()
+
+    def _count(self, where: str, *values: object) -> int:
+        count: int = self._connection.execute(f"SELECT count(*) FROM timers WHERE {where}", values).fetchone()[0]
+        return count
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(self._path, timeout=30, isolation_level=None)

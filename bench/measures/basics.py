@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from itertools import pairwise
 
 from bench import firing, timers
 from bench.charts import Lines
 from bench.cluster import Cluster, Shape
 from bench.firing import Fired
+from bench.kills import by_shard, outage
 from bench.lab import Kind, Lab, Outcome
-from durable_timer.planning.sharding import shard_of
+from tests.support.waiting import eventually_blocking
 
 KILL_AFTER = 0.4
 """The share of a steady load's time after which an executor is killed."""
+
+CLAIMED_WITHIN = 60.0
 
 
 def burst(lab: Lab) -> Outcome:
@@ -38,6 +40,7 @@ def kill(lab: Lab) -> Outcome:
     lone = lab.kind is Kind.SQLITE
     cluster, sizes = lab.cluster(Shape(executors=1 if lone else 2), fresh=True), lab.sizes
     victim = cluster.executors[-1]
+    eventually_blocking(lambda: victim in cluster.database.owners(timers.GROUP).values(), CLAIMED_WITHIN)
     killed: list[float] = []
     shards: list[int] = []
 
@@ -50,7 +53,7 @@ def kill(lab: Lab) -> Outcome:
             cluster.services[victim].start()
 
     fired = firing.fire(cluster, firing.evenly(sizes.rate, sizes.steady_seconds), sizes.lead, meanwhile=strike)
-    noticed = _outage(cluster, fired, set(shards), killed[0])
+    noticed = _outage(cluster, fired, set(shards), killed[0], fired.begun + sizes.steady_seconds)
     chart = firing.rate_chart(cluster, "Callbacks while an executor is killed", fired, 0.1)
     if not lone:
         cluster.services[victim].start()
@@ -58,20 +61,11 @@ def kill(lab: Lab) -> Outcome:
     return Outcome({**fired.figures, "killed_at_s": round(killed[0] - fired.begun, 2), **noticed}, (chart,))
 
 
-def _outage(cluster: Cluster, fired: Fired, shards: set[int], killed: float) -> dict[str, float]:
+def _outage(cluster: Cluster, fired: Fired, shards: set[int], killed: float, until: float) -> dict[str, float]:
     """Of the killed executor's shards: how many, the longest time without a callback, and how long until they fired again."""
-    by_shard: dict[int, list[float]] = {shard: [] for shard in shards}
-    for at, number in cluster.receiver.arrivals(fired.track):
-        shard = shard_of(f"{fired.track}-{number}", 16)
-        if shard in by_shard:
-            by_shard[shard].append(at)
-    gaps = [max(pairwise(arrived), key=_length) for arrived in by_shard.values() if len(arrived) > 1]
+    longest, again = outage(by_shard(fired.track, cluster.receiver.arrivals(fired.track), shards), killed, until)
     return {
         "shards_lost": len(shards),
-        "longest_gap_of_a_shard_s": round(max(map(_length, gaps), default=0.0), 3),
-        "firing_again_after_s": round(max((end - killed for _, end in gaps), default=0.0), 3),
+        "longest_gap_of_a_shard_s": round(longest, 3),
+        "firing_again_after_s": round(again, 3),
     }
-
-
-def _length(gap: tuple[float, float]) -> float:
-    return gap[1] - gap[0]

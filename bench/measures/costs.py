@@ -42,15 +42,16 @@ def costs(lab: Lab) -> Outcome:
 def variant(lab: Lab, shape: Shape) -> dict[str, float | int | str]:
     """A burst, then a steady load on a cluster of that shape."""
     cluster, sizes = lab.cluster(shape, fresh=True), lab.sizes
-    burst = firing.fire(cluster, firing.at_once(sizes.burst), sizes.lead).figures
+    burst = firing.fire(cluster, firing.at_once(sizes.burst), sizes.lead)
     after = firing.evenly(sizes.rate, sizes.steady_seconds / 2)
     before = cluster.cpu_seconds()
-    steady = firing.fire(cluster, after, sizes.lead / 2).figures
+    steady = firing.fire(cluster, after, sizes.lead / 2)
     spent = cluster.cpu_seconds()
     cpu = sum(spent[name] - before[name] for name in cluster.services)
     return {
-        "burst_per_second": burst.get("per_second", 0.0),
-        "late_p99_ms": steady.get("late_p99_ms", 0.0),
+        **{name: burst.figures[name] + steady.figures.get(name, 0) for name in burst.counts()},
+        "burst_per_second": burst.figures.get("per_second", 0.0),
+        "late_p99_ms": steady.figures.get("late_p99_ms", 0.0),
         "cpu_ms_per_timer": round(cpu / len(after) * 1000, 4),
-        "others_cores": steady["others_cores"],
+        "others_cores": steady.figures["others_cores"],
     }

@@ -18,6 +18,7 @@ def singles(lab: Lab) -> Outcome:
     """Single creates by wrk or oha, or by the own generator where neither is installed."""
     cluster = lab.cluster()
     tool, sizes = tools.installed(), lab.sizes
+    there = cluster.database.count(timers.GROUP, State.PENDING)
     cost = Cost(cluster)
     if tool is None:
         requests = list(islice(timers.creates(timers.new_track(), cluster.receiver.url), sizes.singles))
@@ -28,8 +29,11 @@ def singles(lab: Lab) -> Outcome:
             tool, cluster.bridge, cluster.receiver.url, timers.GROUP,
             connections=sizes.connections, seconds=sizes.wrk_seconds,
         )  # fmt: skip
-    figures = _figures("creates", done, 1)
-    return Outcome({"generator": tool or "own", **figures, **cost.per_thousand(done.requests)})
+    spent = cost.per_thousand(done.requests)
+    accepted = done.requests - done.refused
+    missing = max(0, accepted - (cluster.database.count(timers.GROUP, State.PENDING) - there))
+    figures = _figures("creates", done, accepted - missing)
+    return Outcome({"generator": tool or "own", **figures, "missing": missing, **spent})
 
 
 def batches(lab: Lab) -> Outcome:
@@ -39,8 +43,10 @@ def batches(lab: Lab) -> Outcome:
     requests = timers.create_batches(track, [timers.FAR] * sizes.batched, cluster.receiver.url)
     cost = Cost(cluster)
     done = load.send(cluster.bridge, requests, BATCH_CONNECTIONS)
-    figures = _figures("creates", done, sizes.batched / len(requests))
-    return Outcome({"batch": timers.BATCH, **figures, **cost.per_thousand(sizes.batched)})
+    spent = cost.per_thousand(sizes.batched)
+    made = cluster.database.count(timers.GROUP, State.PENDING, track)
+    figures = _figures("creates", done, made)
+    return Outcome({"batch": timers.BATCH, **figures, "missing": sizes.batched - made, **spent})
 
 
 def cancels(lab: Lab) -> Outcome:
@@ -48,11 +54,12 @@ def cancels(lab: Lab) -> Outcome:
     cluster, sizes = lab.cluster(), lab.sizes
     track = _prepared(cluster, sizes.cancelled)
     requests = timers.cancels(track, sizes.cancelled)
+    there = cluster.database.count(timers.GROUP, State.PENDING, track)
     cost = Cost(cluster)
     done = load.send(cluster.bridge, requests, BATCH_CONNECTIONS)
-    figures = _figures("cancels", done, sizes.cancelled / len(requests))
-    left = cluster.database.count(timers.GROUP, State.PENDING, track)
-    return Outcome({**figures, "left": left, **cost.per_thousand(sizes.cancelled)})
+    spent = cost.per_thousand(sizes.cancelled)
+    gone = there - cluster.database.count(timers.GROUP, State.PENDING, track)
+    return Outcome({**_figures("cancels", done, gone), "left": sizes.cancelled - gone, **spent})
 
 
 def _prepared(cluster: Cluster, count: int) -> str:
@@ -61,7 +68,7 @@ def _prepared(cluster: Cluster, count: int) -> str:
     return track
 
 
-def _figures(what: str, done: Load, timers_each: float) -> dict[str, float | int | str]:
-    """`per_second` of a load counts requests; here it is timers."""
+def _figures(what: str, done: Load, rows: int) -> dict[str, float | int | str]:
+    """`per_second` of a load counts requests, whatever was answered; here it is rows that were created or cancelled."""
     requests = {f"request_{name}": value for name, value in asdict(done).items() if name != "per_second"}
-    return {f"{what}_per_second": round(done.per_second * timers_each), **requests}
+    return {f"{what}_per_second": round(done.per_second * rows / max(1, done.requests)), **requests}

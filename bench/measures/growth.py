@@ -9,17 +9,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from bench import firing, timers
+from bench.bounds import ENGINE, SHARDS
 from bench.charts import Bars, Lines
 from bench.cluster import Cluster, Cost, GroupShape, Shape
 from bench.database import Fill
-from bench.lab import Lab, Outcome
+from bench.lab import Kind, Lab, Outcome
 from bench.postgresql import Postgresql
 from bench.tracks import Figures
 from tests.support.waiting import eventually_blocking
 
 SETTLE_SECONDS = 5.0
 CLAIMED_WITHIN = 60.0
-SHARDS = 16
 SAMPLE_EVERY = 0.02
 
 
@@ -48,8 +48,8 @@ def _beside_pending(lab: Lab, counts: tuple[int, ...]) -> Outcome:
         lates[f"{count:,}"] = fired.p99()
         costs[f"{count:,}"] = _cpu(fired.figures)
     few, many = costs.values()
-    figures["cpu_ratio"] = round(many / few, 3) if few else 0.0
-    figures["late_p99_ratio"] = round(_ratio(lates), 3)
+    first, *_, last = lates.values()
+    figures |= firing.ratio("cpu_ratio", many, few) | firing.ratio("late_p99_ratio", last, first)
     title = f"{sizes.rate:,} timers a second by pending rows"
     return Outcome(
         figures,
@@ -58,12 +58,6 @@ def _beside_pending(lab: Lab, counts: tuple[int, ...]) -> Outcome:
             Bars(f"{title}: CPU of service and database", "seconds for 1,000 timers", costs, "pending rows"),
         ),
     )
-
-
-def _ratio(lates: dict[str, float]) -> float:
-    """The last against the first."""
-    values = list(lates.values())
-    return values[-1] / values[0] if values[0] else 0.0
 
 
 def backlog(lab: Lab) -> Outcome:
@@ -84,10 +78,12 @@ def backlog(lab: Lab) -> Outcome:
     spent = cost.per_thousand(sizes.many)
     arrived = [at for at, _ in cluster.receiver.arrivals(track)]
     rates = _rates_by_tenth(arrived)
+    seen = firing.received(cluster, track, sizes.many)
     figures: dict[str, float | int | str] = {
+        **{f"burst/{name}": value for name, value in burst.counts().items()},
+        **{f"backlog/{name}": seen[name] for name in firing.COUNTS if name in seen},
         "burst_per_second": burst.figures.get("per_second", 0.0),
-        "drained": len(arrived),
-        "duplicates": cluster.receiver.summary(track).get("duplicates", 0),
+        "drained": seen["callbacks"] - seen.get("duplicates", 0),
         "drained_per_second": round(len(arrived) / max(1e-9, arrived[-1] - arrived[0])) if arrived else 0,
         "first_tenth_per_second": rates[0],
         "last_tenth_per_second": rates[-1],
@@ -95,7 +91,7 @@ def backlog(lab: Lab) -> Outcome:
         **spent,
     }
     burst_rate = float(figures["burst_per_second"])
-    figures["slowest_tenth_of_burst"] = round(min(rates) / burst_rate, 3) if burst_rate else 0.0
+    figures |= firing.ratio("slowest_tenth_of_burst", min(rates), burst_rate)
     series = cluster.receiver.series(track, 1.0)
     points = [(at - series[0][0], float(count)) for at, count, _, _ in series]
     lines = {"backlog": points, "burst": [(0.0, burst_rate), (points[-1][0], burst_rate)]} if points else {}
@@ -111,8 +107,12 @@ def idle(lab: Lab) -> Outcome:
     cost = Cost(cluster)
     time.sleep(lab.sizes.idle_seconds)
     cores = cost.cores()
-    engine = sum(cores.get(f"cores.{name}", 0.0) for name in (*cluster.executors, "database"))
-    return Outcome({"claimed_shards": _claimed(cluster), **cores, "cores.executor_and_database": round(engine, 4)})
+    figures: Figures = {"claimed_shards": _claimed(cluster), **cores}
+    servers = ["database"] if lab.kind is Kind.POSTGRESQL else []
+    parts = [f"cores.{name}" for name in (*cluster.executors, *servers)]
+    if all(part in cores for part in parts):
+        figures[ENGINE] = round(sum(cores[part] for part in parts), 4)
+    return Outcome(dict(figures))
 
 
 def _claimed(cluster: Cluster) -> int:

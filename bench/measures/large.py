@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -12,9 +12,15 @@ from bench.charts import Lines
 from bench.cluster import Cluster, Cost, GroupShape, Shape
 from bench.database import Fill
 from bench.lab import Lab, Outcome
+from bench.measures.soak import ALLOWED, ALLOWED_LATENESS
+from bench.trends import Allowance, Point, Trend, trend
+from bench.vitals import Kind
 
 SHARE = 0.7
 """Of the burst's rate."""
+
+EARLY = 0.2
+"""The share of the time after which nothing should grow."""
 
 RETENTION = "1m"
 """So short that purge and vacuum are under way most of the time."""
@@ -43,6 +49,8 @@ class Long:
 
     figures: Found
     charts: tuple[Lines, Lines]
+    trends: Mapping[str, Trend]
+    """Of memory by process, and of lateness, after the first fifth of the time."""
 
     def p99(self) -> float:
         """Of the lateness, in ms."""
@@ -52,8 +60,9 @@ class Long:
 def endurance(lab: Lab) -> Outcome:
     """A rate near the burst's, its rows written by the database, with a retention that keeps purge and vacuum busy."""
     cluster, sizes = lab.cluster(Shape(groups=(GroupShape(retention=RETENTION),)), fresh=True), lab.sizes
-    burst = firing.fire(cluster, firing.at_once(sizes.burst), sizes.lead).figures.get("per_second", 0.0)
-    rate = max(1, int(burst * SHARE))
+    burst = firing.fire(cluster, firing.at_once(sizes.burst), sizes.lead)
+    per_second = burst.figures.get("per_second", 0.0)
+    rate = max(1, int(per_second * SHARE))
 
     def put(track: str, first: int, dues: Sequence[datetime]) -> None:
         step = timedelta(seconds=1) / rate
@@ -62,7 +71,16 @@ def endurance(lab: Lab) -> Outcome:
         )
 
     long = _long(lab, cluster, rate, sizes.long_seconds, put)
-    return Outcome({"burst_per_second": burst, "rate": rate, **long.figures}, long.charts)
+    figures: Found = {f"burst/{name}": value for name, value in burst.counts().items()}
+    figures |= {"burst_per_second": per_second, "rate": rate}
+    figures |= {f"long/{name}": value for name, value in long.figures.items()}
+    figures |= {f"growth of {name}": str(found) for name, found in long.trends.items()}
+    return Outcome(figures, long.charts, tuple(grown(long.trends)) if sizes.whole else ())
+
+
+def grown(trends: Mapping[str, Trend]) -> list[str]:
+    """What grows by more than is allowed, and what cannot be judged, in words."""
+    return [f"growth of {name}: {found}" for name, found in trends.items() if found.grows or found.growth is None]
 
 
 def held_open(lab: Lab) -> Outcome:
@@ -79,7 +97,7 @@ def held_open(lab: Lab) -> Outcome:
         held = _long(lab, cluster, sizes.rate, sizes.long_seconds, put)
     figures: Found = {f"alone/{name}": value for name, value in alone.figures.items()}
     figures |= {f"held/{name}": value for name, value in held.figures.items()}
-    return Outcome({**figures, "p99_ratio": round(held.p99() / (alone.p99() or 1.0), 2)}, held.charts)
+    return Outcome({**figures, **firing.ratio("p99_ratio", held.p99(), alone.p99(), 2)}, held.charts)
 
 
 def _long(lab: Lab, cluster: Cluster, rate: int, seconds: float, put: Put) -> Long:
@@ -94,31 +112,43 @@ def _long(lab: Lab, cluster: Cluster, rate: int, seconds: float, put: Put) -> Lo
     cost = Cost(cluster)
     samples = _roll(lab, cluster, begin.timestamp() - ahead, rate, seconds, put_until)
     firing.wait_for(cluster, track, count)
-    figures: Found = {"expected": count, **cost.per_thousand(count)}
+    figures: Found = {**cost.per_thousand(count)}
     figures |= _seen(cluster, track, count, seconds / 10, rate) | _grown(samples)
     series = cluster.receiver.series(track, max(1.0, seconds / 120))
     late = [(max(0.0, at - begin.timestamp()), p99) for at, _, _, p99 in series]
+    p50 = [(max(0.0, at - begin.timestamp()), late_p50) for at, _, late_p50, _ in series]
     memory = {name: [(sample.at, sample.memory_mib[name]) for sample in samples] for name in samples[0].memory_mib}
     title = f"{rate:,} timers a second"
     lines = (
         Lines(f"{title}: lateness p99", "seconds", "ms", {"p99": late}),
         Lines(f"{title}: memory", "seconds", "MiB", memory),
     )
-    return Long(figures, lines)
+    trends = {
+        f"memory of {name}: MiB": judged(points, seconds, ALLOWED[Kind.MEMORY]) for name, points in memory.items()
+    }
+    for name, points in {"p50": p50, "p99": late}.items():
+        trends[f"lateness {name}: ms"] = judged(points[1:-1], seconds, ALLOWED_LATENESS)
+    return Long(figures, lines, trends)
+
+
+def judged(points: Sequence[Point], seconds: float, allowed: Allowance) -> Trend:
+    """Judges a series over what follows the first `EARLY` of the time, as `trend` does over the second half of a run."""
+    warm_up = seconds * EARLY
+    rest = seconds - warm_up
+    return trend([[(at - warm_up + rest, value) for at, value in points if at >= warm_up]], 2 * rest, 0.0, allowed)
 
 
 def _seen(cluster: Cluster, track: str, count: int, part: float, rate: int) -> Found:
     """Figures of all, and the p99 of each part of the time; the last one may be cut short and is left out then."""
-    seen = cluster.receiver.summary(track)
+    seen = firing.received(cluster, track, count)
     parts = [p99 for _, some, _, p99 in cluster.receiver.series(track, part) if some > rate * part / 2]
-    lost = count - seen["callbacks"] + seen.get("duplicates", 0)
-    return {**seen, "lost": lost, **{f"late_p99_ms.part_{place}": p99 for place, p99 in enumerate(parts, 1)}}
+    return {**seen, **{f"late_p99_ms.part_{place}": p99 for place, p99 in enumerate(parts, 1)}}
 
 
 def _grown(samples: Sequence[Sample]) -> Found:
-    """Memory and table early and last. What processes have after a fifth of the time is where they should stay."""
+    """Memory and table early and last: where processes are after `EARLY` of the time is where they should stay."""
     found: Found = {}
-    for when, sample in (("early", samples[len(samples) // 5]), ("last", samples[-1])):
+    for when, sample in (("early", samples[int(len(samples) * EARLY)]), ("last", samples[-1])):
         found |= {f"memory_mib.{name}.{when}": mib for name, mib in sample.memory_mib.items()}
         found |= {f"table.{name}.{when}": value for name, value in sample.table.items()}
     return found

@@ -37,6 +37,7 @@ def dead_host(lab: Lab) -> Outcome:
         with unreachable() as url:
             track = _waiting(lab, cluster, lab.sizes.dead, url, timers.GROUP)
             yield
+            found["tried"] = lab.sizes.dead - cluster.database.untried(timers.GROUP, track)
             found["still_pending"] = cluster.database.count(timers.GROUP, State.PENDING, track)
 
     return _beside(lab, trouble)
@@ -117,7 +118,7 @@ def purging(lab: Lab) -> Outcome:
 
 
 def _until_fewer(cluster: Cluster, track: str, count: int, within: float) -> int:
-    """Waits until rows begin to go, and says how many there are then."""
+    """Waits until rows begin to go, not for long, and says how many there are then."""
     deadline = time.monotonic() + within
     while (left := cluster.database.count(OTHER, State.COMPLETED, track)) == count and time.monotonic() < deadline:
         time.sleep(0.5)
@@ -136,8 +137,7 @@ def _beside(lab: Lab, trouble: Trouble, other: GroupShape | None = None) -> Outc
         beside = firing.fire(cluster, after, sizes.lead)
     figures: Found = {f"alone/{name}": value for name, value in alone.figures.items()}
     figures |= {f"beside/{name}": value for name, value in beside.figures.items()}
-    ratio = beside.p99() / alone.p99() if alone.p99() else 0.0
-    figures |= {"p99_ratio": round(ratio, 2), **found}
+    figures |= {**firing.ratio("p99_ratio", beside.p99(), alone.p99(), 2), **found}
     p99s = {"alone": alone.p99(), "beside it": beside.p99()}
     lines = {"alone": firing.lateness_line(cluster, alone), "beside it": firing.lateness_line(cluster, beside)}
     return Outcome(figures, (Bars("Lateness p99", "ms", p99s), Lines("Lateness p99 over time", "seconds", "ms", lines)))

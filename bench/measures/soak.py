@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from bench import firing, timers
+from bench.bounds import FIRING_AGAIN
 from bench.charts import Lines
 from bench.cluster import Cluster, Cost, GroupShape, Shape
 from bench.feed import Feed
@@ -31,9 +32,6 @@ AHEAD: Final = 15.0
 LONGEST_RETENTION: Final = 60
 SAMPLE_EVERY: Final = 2.0
 TICK: Final = 0.1
-FIRING_AGAIN: Final = 3.0
-"""Seconds after a kill in which all shards must fire again."""
-
 MINUTE: Final = 60.0
 
 VACUUMS: Final = 240.0
@@ -110,7 +108,11 @@ class Run:
         lost = self._feed.acknowledged - seen["callbacks"] + seen.get("duplicates", 0)
         repeats = [number for _, number in self._cluster.receiver.repeats(self._track)]
         under_way = {number for kill in self._kills for number in kill.under_way}
-        gaps = [gap_after(self._cluster, self._track, kill, set(repeats)) for kill in self._kills]
+        ends = [*(kill.at for kill in self._kills), self._begin + self._sizes.soak_seconds][1:]
+        gaps = [
+            gap_after(self._cluster, self._track, kill, set(repeats), end)
+            for kill, end in zip(self._kills, ends, strict=True)
+        ]
         trends = self._trends()
         figures: Figures = {
             "expected": self._feed.acknowledged,
@@ -224,4 +226,6 @@ def missed(figures: Figures, gaps: Sequence[Gap], trends: Mapping[str, Trend | P
     found = [f"{name}: {figures[name]}" for name in ("lost", "early", "duplicates_unexplained") if figures.get(name)]
     slow = [gap for gap in gaps if gap.again > FIRING_AGAIN]
     found += [f"{gap.kill.name} killed: firing again after {gap.again:.2f} s" for gap in slow]
+    blind = [gap.kill for gap in gaps if gap.kill.what == "executor" and not gap.kill.shards]
+    found += [f"{kill.name} killed: it owned no shard, so nothing was seen" for kill in blind]
     return found + [f"growth of {name}: {one}" for name, one in trends.items() if one.grows]

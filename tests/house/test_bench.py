@@ -3,19 +3,20 @@
 import math
 import operator
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import orjson
 import pytest
 
 from bench import __main__ as command
-from bench import report, tools, yardstick
+from bench import bounds, report, timers, tools, yardstick
 from bench.charts import Bars, Lines, svg
 from bench.cluster import GroupShape, Shape
 from bench.lab import Kind, Lab, Outcome
-from bench.measures import costs
+from bench.measures import costs, creating
 from bench.registry import MEASURES, SUITES, Measure
 from bench.sizes import Sizes
 from bench.tracks import Tracks
@@ -79,6 +80,8 @@ def postgresql_lab(postgres_server: str) -> Iterator[Lab]:
 
 
 def check(measure: Measure, outcome: Outcome) -> None:
+    if measure.name != "soak":
+        assert bounds.judged(measure.name, outcome, TINY, Kind.POSTGRESQL).missed == ()
     figures = outcome.figures
     assert figures
     for name, value in figures.items():
@@ -143,12 +146,13 @@ def test_a_measure_that_misses_its_own_aim_is_told_and_saved(tmp_path: Path) -> 
     lab = Lab(Kind.SQLITE, TINY, said.append)
     found = report.new(tmp_path, "bench", lab, 1)
     misses = Measure(
-        "misses", "bench", "", lambda _: Outcome({"lost": 1}, (Lines("l", "s", "", {"a": [(0, 1)]}),), ("lost: 1",))
+        "misses", "bench", "", lambda _: Outcome({"lost": 1}, (Lines("l", "s", "", {"a": [(0, 1)]}),), ("grown: 1",))
     )
     assert not command.measure_all(lab, [misses], found)
-    assert orjson.loads(found.json.read_bytes())["missed"] == ["misses: lost: 1"]
+    assert orjson.loads(found.json.read_bytes())["missed"] == ["misses: lost: 1", "misses: grown: 1"]
     assert orjson.loads(found.series.read_bytes()) == {"misses: l": {"a": [[0, 1]]}}
     assert "  MISSED lost: 1" in said
+    assert "  MISSED grown: 1" in said
 
 
 def test_the_receiver_tells_what_is_late_early_and_twice() -> None:
@@ -203,17 +207,132 @@ Requests/sec:  15000.00
 """
 
 
-def test_a_result_is_held_against_the_yardstick(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    limits, result = tmp_path / "limits.txt", tmp_path / "result.json"
+CLEAN = {"lost": 0, "early": 0, "duplicates": 0, "expected": 20_000}
+WHOLE = {
+    "creates_single": {"creates_per_second": 10_500.0, "missing": 0, "request_refused": 0},
+    "creates_batch": {"creates_per_second": 44_000.0, "missing": 0, "request_refused": 0},
+    "cancels": {"cancels_per_second": 10_000.0, "left": 0, "request_refused": 0},
+    "burst": {"per_second": 12_300.0, **CLEAN},
+    "steady": {"late_p99_ms": 10.1, **CLEAN},
+    "kill": {"firing_again_after_s": 3.0, "lost": 0, "early": 0, "duplicates": 5},
+}
+"""Just good enough, against `LIMITS`."""
+
+Measures = dict[str, dict[str, float]]
+
+
+def of_bursts(*rates: float) -> list[Measures]:
+    """A whole result, and more bursts."""
+    bursts: list[Measures] = [{"burst": {**WHOLE["burst"], "per_second": rate}} for rate in rates]
+    return [{**WHOLE, **bursts[0]}, *bursts[1:]]
+
+
+def held(folder: Path, results: Sequence[Mapping[str, object]], **head: object) -> int:
+    """What the command ends with."""
+    limits, names = folder / "limits.txt", []
     limits.write_text(LIMITS)
-    burst = {"per_second": 12_300.0, "lost": 0, "early": 0, "duplicates": 0}
-    result.write_bytes(orjson.dumps({"measures": {"burst": burst, "steady": {"late_p99_ms": 10.1}}}))
-    assert yardstick.main(limits, result) == 0
-    result.write_bytes(
-        orjson.dumps({"measures": {"burst": {**burst, "duplicates": 1}, "creates_batch": {"error": "x"}}})
-    )
-    assert yardstick.main(limits, result) == 1
-    missed = [line for line in capsys.readouterr().out.splitlines() if line.endswith("MISSED")]
-    assert [line.split("  ")[0] for line in missed] == ["duplicates in the burst load"]
+    for number, measures in enumerate(results):
+        path = folder / f"{number}.json"
+        about = {"store": "postgresql", "scale": 1.0, "date": f"{number}", "versions": {"commit": "abc"}, **head}
+        path.write_bytes(orjson.dumps({**about, "measures": measures}))
+        names += [str(limits), str(path)]
+    return yardstick.main(names)
+
+
+def missed_of(output: str) -> list[str]:
+    return [line.split("  ")[0] for line in output.splitlines() if "MISSED" in line]
+
+
+def test_a_result_that_is_good_enough_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert held(tmp_path, [WHOLE]) == 0
+    assert missed_of(capsys.readouterr().out) == []
     with pytest.raises(ValueError, match="lacks"):
         yardstick.read_yardstick("nothing")
+
+
+@pytest.mark.parametrize(
+    ("measure", "changed", "line"),
+    [
+        ("burst", {"per_second": 12_299.0}, "burst, of the yardstick's"),
+        ("burst", {"duplicates": 1}, "duplicates in the burst load"),
+        ("burst", {"expected": 1_000}, "timers in the burst load"),
+        ("steady", {"late_p99_ms": 10.2}, "1,000/s, p99 beyond the yardstick's, ms"),
+        ("creates_batch", {"missing": 1}, "missing in creates_batch"),
+        ("creates_single", {"request_refused": 1}, "refused in creates_single"),
+        ("cancels", {"left": 1}, "left in cancels"),
+        ("kill", {"firing_again_after_s": 3.1}, "firing again after kill -9, s"),
+    ],
+)
+def test_each_aim_can_be_missed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], measure: str, changed: dict[str, float], line: str
+) -> None:
+    assert held(tmp_path, [{**WHOLE, measure: {**WHOLE[measure], **changed}}]) == 1
+    assert missed_of(capsys.readouterr().out) == [line]
+
+
+@pytest.mark.parametrize("measure", WHOLE)
+def test_what_is_absent_is_missed(tmp_path: Path, capsys: pytest.CaptureFixture[str], measure: str) -> None:
+    for measures in ({**WHOLE, measure: {"error": "no"}}, {name: WHOLE[name] for name in WHOLE if name != measure}):
+        assert held(tmp_path, [measures]) == 1
+        told = capsys.readouterr().out
+        assert len(missed_of(told)) == sum(aim.measure == measure for aim in yardstick.AIMS) == told.count("absent")
+
+
+def test_of_several_pairs_the_median_of_the_bursts_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert held(tmp_path, of_bursts(12_000, 14_000, 13_000)) == 0
+    assert "(0.732, 0.854, 0.793)" in capsys.readouterr().out
+    assert held(tmp_path, of_bursts(12_000, 16_000, 12_100)) == 1
+    assert missed_of(capsys.readouterr().out) == ["burst, of the yardstick's"]
+    lossy = of_bursts(13_000, 13_000, 13_000)
+    lossy[2]["burst"]["lost"] = 1
+    assert held(tmp_path, lossy) == 1
+    assert missed_of(capsys.readouterr().out) == ["lost in the burst load"]
+    assert held(tmp_path, [*of_bursts(13_000, 13_000), {}]) == 1
+
+
+@pytest.mark.parametrize(
+    ("head", "results", "words"),
+    [
+        ({"scale": 0.05}, 1, "full size"),
+        ({"store": "sqlite"}, 1, "PostgreSQL"),
+        ({"date": "now"}, 3, "twice"),
+        ({}, 2, "3 at least"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], head: dict[str, object], results: int, words: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        held(tmp_path, [WHOLE] * results, **head)
+    assert words in capsys.readouterr().err
+
+
+def test_results_of_several_commits_are_refused() -> None:
+    one: dict[str, object] = {"store": "postgresql", "scale": 1.0, "date": "1", "versions": {"commit": "a"}}
+    other = {**one, "date": "2", "versions": {"commit": "b"}}
+    assert yardstick.unfit([one, other, {**one, "date": "3"}]) == "the results are of several commits"
+
+
+def test_the_rule_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        yardstick.main(["--help"])
+    assert "the median of their ratios counts" in capsys.readouterr().out
+
+
+def test_creates_and_cancels_count_rows_and_not_answers(sqlite_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timer is refused within an answer of 200, and nothing that is to be cancelled is there."""
+    whole, ids = timers.create_batches, timers.cancels
+
+    def partly(track: str, dues: Sequence[datetime], url: str) -> list[bytes]:
+        requests = whole(track, dues, url)
+        spoilt = [request.replace(b'"executeAt":"2', b'"executeAt":"x', 1) for request in requests]
+        assert spoilt != requests
+        return spoilt
+
+    monkeypatch.setattr(timers, "create_batches", partly)
+    made = creating.batches(sqlite_lab).figures
+    monkeypatch.setattr(timers, "create_batches", whole)
+    monkeypatch.setattr(timers, "cancels", lambda track, count: ids(f"{track}x", count))
+    gone = creating.cancels(sqlite_lab).figures
+    assert (made["request_refused"], made["missing"]) == (0, 1)
+    assert (gone["request_refused"], gone["left"], gone["cancels_per_second"]) == (0, TINY.cancelled, 0)

@@ -154,6 +154,8 @@ def test_what_must_not_be_is_told_each() -> None:
         {"leak": replace(good, growth=6.0), "a": good, "pool": Peak(12.0, 11.0)},
     )
     assert [words.split(":")[0] for words in told] == [*bad, "executor-1 killed", "growth of leak", "growth of pool"]
+    [blind] = missed(figures, [Gap(replace(kill, shards=frozenset()), 0.1, 0.1, 0)], {})
+    assert "owned no shard" in blind
 
 
 def test_a_process_is_seen_to_hold_what_it_holds() -> None:
