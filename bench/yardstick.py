@@ -27,10 +27,10 @@ LEAST_PAIRS: Final = 3
 RULE: Final = f"""
 Each pair is one run of the yardstick and one of `make bench` (PostgreSQL, full size) in the same quiet minutes, on the same
 server. Each figure is held against the yardstick of its own pair. A burst differs by a tenth from run to run: given
-several pairs, {LEAST_PAIRS} at least and all of one commit, the median of their ratios counts. The first pair must have all
-measures, the others a burst at least (--only burst); of what several have, the median counts too, but of what must not
-be at all (lost, early, twice, refused, missing), and of the time after a kill, the worst. An absent figure is MISSED. Ends
-with 1 when anything is.
+several pairs, {LEAST_PAIRS} at least, the median of their ratios counts. The first pair must have all measures, the others a
+burst at least (--only burst); of what several have, the median counts too, but of what must not be at all (lost, early,
+twice, refused, missing), and of the time after a kill, the worst. An absent figure is MISSED. Ends with 1 when anything
+is, with 2 when a result is of SQLite, not of full size, or given twice, or when there are two pairs.
 """
 
 _FIRED = re.compile(r"([\d.]+)/s since the first was due, late ms p50 ([\d.]+) p99 ([\d.]+)")
@@ -44,6 +44,10 @@ class Yardstick:
     steady_p99_ms: float
     creates: float
     inserts: float
+
+    def __str__(self) -> str:
+        fired = f"burst {self.burst:,.0f}/s, steady p99 {self.steady_p99_ms:g} ms"
+        return f"{fired}, creates {self.creates:,.0f}/s, inserts {self.inserts:,.0f}/s"
 
 
 Measures = Mapping[str, Mapping[str, float | str]]
@@ -143,12 +147,10 @@ def _asked(measure: str, place: int, pair: Pair) -> bool:
 
 def unfit(results: Sequence[Mapping[str, Any]]) -> str | None:
     """Why the results cannot be held against a yardstick, if so."""
-    if any(result["store"] != Kind.POSTGRESQL for result in results):
+    if any(result.get("store") != Kind.POSTGRESQL for result in results):
         return "a result is not of PostgreSQL"
-    if any(result["scale"] != 1 for result in results):
+    if any(result.get("scale") != 1 for result in results):
         return "a result is not of full size: --scale"
-    if len({result["versions"].get("commit") for result in results}) > 1:
-        return "the results are of several commits"
     if len({result["date"] for result in results}) < len(results):
         return "a result is given twice"
     if 1 < len(results) < LEAST_PAIRS:
@@ -173,6 +175,8 @@ def main(arguments: Sequence[str]) -> int:
     results = [orjson.loads(path.read_bytes()) for path in files[1::2]]
     if reason := unfit(results):
         parser.error(reason)
+    for path, of, result in zip(files[1::2], yardsticks, results, strict=True):
+        print(f"{path.name}: commit {result['versions'].get('commit', 'unknown')}, against {of}")
     lines = list(held_against([(of, result["measures"]) for of, result in zip(yardsticks, results, strict=True)]))
     for line in lines:
         print(line)
