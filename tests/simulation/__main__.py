@@ -11,7 +11,7 @@ import sys
 import time
 
 from tests.simulation.parallel import Told, fixed_environment, play_seeds
-from tests.simulation.planted import PLANTED, WEATHER_FOR
+from tests.simulation.planted import PLANTED
 from tests.simulation.runner import explain, play, prepare_process
 from tests.simulation.scenario import scenario_of
 from tests.simulation.weather import WEATHERS, weather_of
@@ -52,7 +52,7 @@ def _range(text: str) -> range:
 
 def _play(seed: int, arguments: argparse.Namespace) -> tuple[Told, str]:
     weather = WEATHERS[arguments.weather] if arguments.weather else weather_of(seed)
-    planted = PLANTED[arguments.planted]() if arguments.planted else contextlib.nullcontext()
+    planted = PLANTED[arguments.planted].bug() if arguments.planted else contextlib.nullcontext()
     verdict, history = play(scenario_of(seed, weather), planted)
     story = explain(verdict, history) if verdict.violations else ""
     return Told(verdict, story), history.text(arguments.grep)
@@ -96,17 +96,33 @@ def _simulate(seeds: range, arguments: argparse.Namespace) -> int:
 
 
 def _survey(seeds: range, arguments: argparse.Namespace) -> int:
-    """Prints the table of `docs/simulation.md`; the exit code is the number of bugs that no seed found."""
+    """Prints the table of `docs/simulation.md`; the exit code is the number of bugs that no seed found.
+
+    A seed finds a bug if it breaks what the bug has to break, and nothing where it is played without the bug.
+    """
     missed = 0
-    print("| planted bug | weather | seeds that find it | the first one | what it breaks |\n|---|---|---|---|---|")
+    clean: dict[str, set[int]] = {}
+    print("| planted bug | weather | what it breaks | seeds that find it | the first one | what else it broke there |")
+    print("|---|---|---|---|---|---|")
     for name in [arguments.planted] if arguments.planted else PLANTED:
-        weather = arguments.weather or WEATHER_FOR[name]
-        results = play_seeds(seeds, weather=weather, planted=name, processes=arguments.processes)
-        found = sorted((told.verdict.seed, told.verdict.violations[0]) for told in results if told.verdict.violations)
+        plant = PLANTED[name]
+        weather = arguments.weather or plant.weather
+        if weather not in clean:
+            unplanted = play_seeds(seeds, weather=weather, planted=None, processes=arguments.processes)
+            clean[weather] = {told.verdict.seed for told in unplanted if not told.verdict.violations}
+        results = [
+            told.verdict for told in play_seeds(seeds, weather=weather, planted=name, processes=arguments.processes)
+        ]
+        found = {
+            verdict.seed: verdict for verdict in results if verdict.seed in clean[weather] and plant.is_found(verdict)
+        }
         missed += not found
-        kinds = sorted({violation.partition(":")[0] for _, violation in found})
-        first = str(found[0][0]) if found else "none"
-        print(f"| `{name}` | {weather} | {len(found)} of {len(seeds)} | {first} | {', '.join(kinds)} |", flush=True)
+        others = sorted({kind for verdict in found.values() for kind in verdict.kinds} - {plant.breaks, "unsettled"})
+        print(
+            f"| `{name}` | {weather} | {plant.breaks} | {len(found)} of {len(seeds)} | {min(found, default='none')} "
+            f"| {', '.join(others)} |",
+            flush=True,
+        )
     return missed
 
 

@@ -14,7 +14,7 @@ from durable_timer.planning.schedule import effective_starting_deadline, first_o
 from durable_timer.planning.sharding import shard_of
 from durable_timer.stores.base import Store
 from tests.simulation.clocks import EPOCH
-from tests.simulation.scenario import HOSTS, OPERATIONS, Scenario
+from tests.simulation.scenario import OPERATIONS, Scenario
 
 T = TypeVar("T")
 QUICK_TIMEOUT: Final = timedelta(seconds=2)
@@ -71,7 +71,8 @@ class Client:
         return self.rng.choice(tuple(self.scenario.groups))
 
     def _new(self, group_id: str, timer_id: str, *, soon: bool) -> NewTimer:
-        host = self.rng.choices(tuple(HOSTS), tuple(HOSTS.values()))[0]
+        hosts = self.scenario.hosts
+        host = self.rng.choices(tuple(hosts), tuple(hosts.values()))[0]
         longest = self.ahead[0] if soon else self.rng.choice(self.ahead)
         quick = host in {"edge.test", "hanging.test"}
         return NewTimer(

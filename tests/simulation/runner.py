@@ -27,6 +27,11 @@ class Verdict:
     handles: int
     seconds: float
 
+    @property
+    def kinds(self) -> set[str]:
+        """What the violations begin with."""
+        return {violation.partition(":")[0] for violation in self.violations}
+
 
 def play(scenario: Scenario, planted: AbstractContextManager[None] | None = None) -> tuple[Verdict, History]:
     """Plays a scenario, with a planted bug where one is given, and asks all checks."""

@@ -12,7 +12,7 @@ HOSTS: Final = {
     "ok.test": 50, "fine.test": 15, "slow.test": 8, "edge.test": 3, "hanging.test": 3, "dead.test": 4, "erring.test": 6,
     "again.test": 4, "notyet.test": 2, "later.test": 3, "gone.test": 1, "rejecting.test": 1,
 }  # fmt: skip
-"""How often each target is asked for."""
+"""How often each target is asked for where the weather sends no more to the slow ones."""
 
 OPERATIONS: Final = {
     "delete": 24, "stop": 14, "move": 26, "replace": 10, "change": 6, "run": 8, "redrive": 8, "suspend": 6, "twice": 4,
@@ -45,6 +45,11 @@ class Scenario:
     schedules: int = 5
     rushes: tuple[float, ...] = ()
     """Instants at which many timers are due at once, and at which weather likes to strike."""
+
+    @property
+    def hosts(self) -> dict[str, int]:
+        """How often each target is asked for."""
+        return HOSTS | {"slow.test": HOSTS["slow.test"] + self.weather.slow_targets}
 
     def rng(self, stream: str) -> random.Random:
         """A source of its own for each user, so that a change of one leaves the others as they were."""
