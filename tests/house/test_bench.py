@@ -84,6 +84,7 @@ def check(measure: Measure, outcome: Outcome) -> None:
         assert bounds.judged(measure.name, outcome, TINY, Kind.POSTGRESQL).missed == ()
     figures = outcome.figures
     assert figures
+    assert set(bounds.bounds(measure.name, TINY, Kind.POSTGRESQL)) - {"cpu_ratio"} <= set(figures)
     for name, value in figures.items():
         assert isinstance(value, str) or (math.isfinite(value) and value >= (-100 if "change" in name else 0)), name
         if name.rpartition("/")[2] in {"lost", "early", "left", "request_refused", "creates_refused"}:
