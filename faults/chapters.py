@@ -45,7 +45,7 @@ NOTES: Final = """\
   without a beat). More than 3 s is a failure, more than 1 s after a planned stop. Where all executors were killed the
   end is when they are started again: what they take to start, and to find their predecessors dead, counts. **slowest**:
   the latest of all timers, from when it was due, acknowledged, and the fault over; more than 3 s is a failure.
-- What failed is **bold**, and told below, above the plot of that fault.
+- What failed is **bold**, as is its fault, and told below, above the plot of that fault.
 - In the plots *due* is when each delivered timer should have fired, *callbacks* when the receiver saw them; both per
   tenth of a second, on a logarithmic axis, at whose foot there was none.
 """

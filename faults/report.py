@@ -179,8 +179,14 @@ def _table(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     for one in found.values():
         cells = [_none(one)] if _none(one) else _cells(one)
         yield _row(
-            [one["about"] + _measured(one), one["versions"]["commit"], *cells, *[""] * (len(heads) - 2 - len(cells))]
+            [_named(one) + _measured(one), one["versions"]["commit"], *cells, *[""] * (len(heads) - 2 - len(cells))]
         )
+
+
+def _named(one: Mapping[str, Any]) -> str:
+    """The fault, bold where anything was wrong."""
+    about: str = one["about"]
+    return f"**{about}**" if one.get("complaints") else about
 
 
 def _row(cells: Iterable[str]) -> str:

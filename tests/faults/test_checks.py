@@ -298,7 +298,7 @@ def test_the_page_shows_what_was_found(account: Account) -> None:
     written = page(
         {PROCESSES: {"one": {**head, "about": "a fault", **figures(played)}, "two": skipped}, PODS: {}}, "faults"
     )
-    assert "| a fault | abc | 3,000 | 0 | **1** | 0 | 0 | 0 | 1 (1) |" in written
+    assert "| **a fault** | abc | 3,000 | 0 | **1** | 0 | 0 | 0 | 1 (1) |" in written
     assert "| another | abc | skipped: no disk |" in written
     assert "single-7" in written
     assert "(faults/one.svg)" in written
@@ -325,7 +325,7 @@ def test_what_else_a_fault_measured_is_held_against_its_bound(account: Account) 
     found = figures(Played(account.fault, account.ledger, account.callbacks, verdict, 0))
     head = {"date": "2026-01-01 00:00", "machine": {"cores": 2, "processor": "a", "memory_gib": 4.0, "kernel": "6"}}
     one = {**head, "versions": {"python": "3.11", "commit": "abc"}, "about": "a fault", **found}
-    assert "| a fault; a new leader after 12.0 s; the end after 61.0 s |" in page({PODS: {"one": one}}, "faults")
+    assert "| **a fault**; a new leader after 12.0 s; the end after 61.0 s |" in page({PODS: {"one": one}}, "faults")
 
 
 def test_each_command_rewrites_its_own_rows_alone(account: Account, tmp_path: Path) -> None:
