@@ -79,6 +79,8 @@ class Network:
     lagging: dict[str, int] = field(default_factory=dict)
     """Process name → in how many lags it is at present."""
     outages: int = 0
+    _next_loss: dict[str, float] = field(default_factory=dict)
+    """Process name → when one of its calls may fail after its commit again."""
     _between: _Between = field(default_factory=_Between)
     _store: MemoryStore = field(init=False)
 
@@ -121,7 +123,9 @@ class Network:
                 request.back += self.rng.uniform(*LAG)
             fate = random_()
             request.error_before = fate < weather.error_before
-            request.error_after = 1 - fate < weather.error_after
+            if 1 - fate < weather.error_after and self.loop.time() >= self._next_loss.get(process.name, 0.0):
+                request.error_after = True
+                self._next_loss[process.name] = self.loop.time() + weather.loss_apart
             if name == "take_due" and random_() < weather.late_commit:
                 request.between = min(self._slowness(), max(0.0, CALL_TIMEOUT - out))
         self.loop.call_exactly(out, self._arrive, request, context=WORLD)

@@ -47,7 +47,7 @@ PLANTED: Final = {
         Plant(bug=engine_bugs.trust_from_the_answer, weather="naps", breaks="duplicate", seed=14),
         Plant(bug=store_bugs.wake_up_lost, weather="none", breaks="slow", seed=0),
         Plant(bug=engine_bugs.floor_ahead, weather="none", breaks="slow", seed=0),
-        Plant(bug=engine_bugs.no_whole_reads, weather="losses", breaks=UNSETTLED, seed=0),
+        Plant(bug=engine_bugs.no_whole_reads, weather="mixed", breaks=UNSETTLED, seed=4),
         Plant(bug=store_bugs.cancel_ignores_running, weather="none", breaks="inexact", seed=0),
         Plant(bug=store_bugs.recovery_counts_an_attempt, weather="kills", breaks="miscounted", seed=1),
         Plant(bug=engine_bugs.next_as_a_duration, weather="none", breaks="early", seed=0),

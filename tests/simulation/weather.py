@@ -31,6 +31,8 @@ class Weather:
     slow_span: tuple[float, float] = (0.05, 1.8)
     error_before: float = 0.0
     error_after: float = 0.0
+    loss_apart: float = 0.0
+    """Least seconds between two calls of one process that fail after their commit."""
     late_commit: float = 0.0
     """A take that commits up to `slow_span` after it has looked at its claims."""
     step_back: float = 0.0
@@ -99,7 +101,7 @@ MIXED: Final = Weather(
     late_commit=0.02,
     step_back=0.5,
 )
-LOSSES: Final = Weather(name="losses", stops=1.0, error_after=0.02)
+LOSSES: Final = Weather(name="losses", stops=1.0, error_after=0.05, loss_apart=6.0)
 JAMS: Final = Weather(name="jams", stops=1.0, slow_targets=100)
 IN_TURN: Final = (CALM, KILLS, OUTAGES, STORMS, NAPS, CROWDS, MIXED)
 ASKED_FOR: Final = (LOSSES, JAMS)
