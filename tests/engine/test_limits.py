@@ -47,6 +47,18 @@ async def test_a_group_is_taken_no_faster_than_its_rate(rig: Rig) -> None:
     assert last - first < 8
 
 
+async def test_wake_ups_of_a_group_that_waits_long_for_its_rate_do_not_pile_up(rig: Rig) -> None:
+    await rig.group(shards=1, callback={"rateLimit": {"requests": 1, "period": "1h"}})
+    await rig.group("quiet", shards=1)
+    executor = await rig.start()
+    await rig.create("first")
+    await rig.becomes("first", TimerState.COMPLETED)
+    for number in range(1000):
+        await rig.create(f"t{number}")
+        await asyncio.sleep(0.002)
+    await eventually(lambda: len(executor._agenda._heap) < 20, 5)
+
+
 async def test_a_full_group_does_not_hold_up_another(rig: Rig) -> None:
     rig.targets.by_host["stuck"] = holding(asyncio.Event())
     await rig.group("full", callback={"maxInFlight": 5})

@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 
 from durable_timer.errors import StoreUnavailable
+from durable_timer.models.ownership import ShardKey
 from durable_timer.models.timer import TimerState
 from durable_timer.planning.answers import Answer
 from tests.engine.conftest import Rig
@@ -81,6 +82,27 @@ async def test_one_declared_dead_while_it_lives_forgets_joins_anew_and_loses_not
         await rig.becomes(f"t{number}", TimerState.COMPLETED)
     await eventually(lambda: rig.owned(one) == rig.owned(two) == 8)
     assert one._membership.incarnation != old
+
+
+async def test_one_declared_dead_alone_takes_again_what_waited_behind_a_request_under_way(rig: Rig) -> None:
+    """Its own sweeps spare that request's take, and all that it brought."""
+    rig.targets.by_host["hangs"] = lambda request: asyncio.Event().wait()  # type: ignore[assignment, return-value]
+    await rig.group(shards=1)
+    alone = await rig.start(slots_per_target=1)
+    for name in ("first", "second"):
+        await rig.create(name, "http://hangs/x", in_seconds=0.5)
+    await eventually(lambda: alone._holdings.count == 2 and rig.targets.under_way == 1)
+    [waits] = [job for job in alone._holdings.of_shard(ShardKey("g", 0)) if not job.begun]
+    old = rig.store.database.members[alone._membership.incarnation].member
+    assert await rig.store.declare_dead(old.incarnation, old.beat)
+
+    async def taken_again() -> bool:
+        [row] = await rig.store.get("g", [waits.timer.timer_id])
+        assert row is not None
+        return row.run not in {None, waits.timer.run}
+
+    await eventually(taken_again)
+    assert rig.targets.under_way == 1
 
 
 async def test_a_shard_whose_release_failed_and_which_stays_is_served_on(

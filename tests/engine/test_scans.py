@@ -180,3 +180,14 @@ def test_of_many_some_that_fail_leave_the_others_their_turn(shards: list[OwnedSh
     assert all(len(takes.turns(shard)) >= 80 for shard in shards[8:])
     assert sum(len(set(turn) & set(shards[:8])) > 0 for _, turn in takes.scanned) <= 200.0 / REST_MAX + 1
     assert max(gap for shard in shards for gap in takes.gaps(shard)) < 3.0
+
+
+def test_what_the_take_had_no_room_for_is_not_judged_by_it(shards: list[OwnedShard]) -> None:
+    for shard in shards:
+        shard.whole, shard.floor = True, None
+    scans = Scans()
+    scans.choose(shards, 100.0)
+    scans.named(shards[:4])
+    scans.failed(102.0, EARLIER)
+    assert [shard.floor for shard in shards] == [EARLIER] * 4 + [None] * 12
+    assert [shard.alone for shard in shards] == [True] * 4 + [False] * 12

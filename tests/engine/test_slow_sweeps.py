@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from types import SimpleNamespace
 
@@ -39,11 +39,11 @@ def _slow_sweeps(executor: Executor, each: float) -> None:
         limit: int,
         within: timedelta | None = None,
         *,
-        drains_open: bool = False,
+        drains_over: datetime | None,
     ) -> Swept:
         if within is None:
             await asyncio.sleep(each * len(claims))
-        return await right(claims, me, held, own_age, limit, within, drains_open=drains_open)
+        return await right(claims, me, held, own_age, limit, within, drains_over=drains_over)
 
     executor._store.sweep = sweep  # type: ignore[method-assign]
 

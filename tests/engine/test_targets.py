@@ -13,6 +13,7 @@ from durable_timer.engine.hosts import DEFERRAL_MIN, RETURNS, SLOW_AFTER
 from durable_timer.engine.pacing import OVERDUE, STARTS
 from durable_timer.engine.targets import WAIT_MAX, Targets
 from durable_timer.models.group import Group, GroupState, TimerGroupSpec
+from durable_timer.models.ownership import ShardKey
 from durable_timer.models.timer import TakenTimer
 from tests.support.waiting import eventually
 
@@ -79,7 +80,7 @@ class Desk:
             deadline_exceeded=False,
         )
         self.holdings.run_begins(self.made)
-        job = Job(timer, of, now)
+        job = Job(timer, of, ShardKey(timer.group_id, timer.shard), now)
         self.holdings.add(job)
         self.holdings.run_answered(self.made)
         return job

@@ -53,16 +53,6 @@ def test_who_was_named_is_watched_anew_after_the_next_read() -> None:
     assert beats.limit() == 2.5 + DEAD_AFTER
 
 
-def test_reads_are_steady_since_their_last_gap() -> None:
-    beats = watch()
-    assert beats.steady(0.0) == 0.0
-    for now in (0.0, 0.5, 1.0):
-        beats.observe([], now)
-    assert (beats.steady(1.5), beats.steady(1.0 + GAP)) == (1.5, 0.0)
-    beats.observe([], 1.0 + GAP)
-    assert beats.steady(1.5 + GAP) == 0.5
-
-
 @given(st.lists(st.tuples(st.floats(0.05, 1.5), st.booleans()), max_size=30))
 def test_nobody_is_silent_who_beat_within_the_limit_or_was_not_read_without_a_gap(
     reads: list[tuple[float, bool]],

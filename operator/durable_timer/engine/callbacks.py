@@ -49,8 +49,7 @@ def callback_request(
             headers.append(("content-type", timer.content_type or JSON))
         headers += _described(timer, kind, message_id)
     timestamp = int(now.timestamp())
-    headers.append(("webhook-id", message_id))
-    headers.append(("webhook-timestamp", str(timestamp)))
+    headers += (("webhook-id", message_id), ("webhook-timestamp", str(timestamp)))
     if group.keys:
         headers.append(("webhook-signature", signature(group.keys, message_id, timestamp, body)))
     headers.append(("traceparent", traceparent))

@@ -51,6 +51,7 @@ class GroupRuntime:
     """A group in this process: its spec in the form that deliveries read, and its share of the limits."""
 
     __slots__ = (
+        "_open",
         "_tokens", "callback_timeout", "group", "group_id", "held", "held_until", "keys", "lateness", "owned", "policy",
         "secrets_from", "shards", "signing", "spaced_until", "starved", "under_way",
     )  # fmt: skip
@@ -78,6 +79,7 @@ class GroupRuntime:
         spec = group.spec
         self.group = group
         self.shards = group.shards
+        self._open = group.state is GroupState.ACTIVE and not spec.paused
         self.policy: FullRetryPolicy = effective_policy(spec.retry_policy, None)
         self.callback_timeout = spec.callback.timeout.total_seconds()
         signing = spec.callback.signing.secret_refs if spec.callback.signing else ()
@@ -94,8 +96,7 @@ class GroupRuntime:
     @property
     def fires(self) -> bool:
         """Whether its timers may be taken: active, not paused, its signing Secrets read once."""
-        active = self.group.state is GroupState.ACTIVE and not self.spec.paused
-        return active and len(self.keys) == len(self.signing)
+        return self._open and len(self.keys) == len(self.signing)
 
     @property
     def namespace(self) -> str | None:

@@ -37,10 +37,10 @@ class Job:
         "timer",
     )
 
-    def __init__(self, timer: TakenTimer, group: GroupRuntime, received_at: float) -> None:
+    def __init__(self, timer: TakenTimer, group: GroupRuntime, key: ShardKey, received_at: float) -> None:
         self.timer = timer
         self.group = group
-        self.key = ShardKey(timer.group_id, timer.shard)
+        self.key = key
         self.received_at = received_at
         self.send_at = received_at + timer.remaining
         self.ready_at = received_at
@@ -123,13 +123,6 @@ class Holdings:
 
     def of_shard(self, key: ShardKey) -> list[Job]:
         return list(self._by_shard.get(key, ()))
-
-    def forget_unsent(self, key: ShardKey) -> None:
-        """Drops what has not begun in a shard whose claim is lost: its next owner recovers the rows."""
-        for job in self.of_shard(key):
-            if not job.begun:
-                job.dropped = True
-                self.remove(job)
 
     def _run_less(self, run: int) -> None:
         left = self._runs[run] - 1

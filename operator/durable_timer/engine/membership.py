@@ -53,6 +53,7 @@ class Membership:
         self._reported_at = float("-inf")
         self._counter = 0
         self._trusted_until = float("-inf")
+        self._answered_at = self._steady_since = float("-inf")
         self._others = BeatWatch(settings.dead_after, READ_GAP * settings.beat_interval)
         self._beat_at = float("-inf")
         self._nudged = asyncio.Event()
@@ -71,8 +72,9 @@ class Membership:
         return self._clock.monotonic() < self._trusted_until
 
     def steady(self) -> float:
-        """For how many seconds the store has answered beats without a gap; 0 while it does not."""
-        return self._others.steady(self._clock.monotonic())
+        """For how many seconds the store has answered beats, never `dead_after` apart; 0 while it does not."""
+        now = self._clock.monotonic()
+        return now - self._steady_since if now - self._answered_at < self._settings.dead_after else 0.0
 
     async def decided(self) -> None:
         """Waits for the next beat that is answered or refused."""
@@ -146,9 +148,13 @@ class Membership:
         if report is not None:
             self._reported_at, self._reported = sent, news
         self._trusted_until = sent + self._settings.trust
+        now = self._clock.monotonic()
+        if now - self._answered_at >= self._settings.dead_after:
+            self._steady_since = now
+        self._answered_at = now
         self.members = answer.members
         self.shards_token = answer.shards_token
-        self._others.observe(answer.members, self._clock.monotonic(), self.incarnation)
+        self._others.observe(answer.members, now, self.incarnation)
         self._decided.set()
         self.answered.set()
 

@@ -15,7 +15,7 @@ from durable_timer.engine.groups import GroupBook, GroupRuntime
 from durable_timer.engine.holdings import Holdings
 from durable_timer.engine.membership import Membership
 from durable_timer.engine.settings import EngineSettings
-from durable_timer.engine.settling import Settler
+from durable_timer.engine.settling import Settler, deferred
 from durable_timer.engine.sweeping import DRAIN_MARGIN, Sweeper
 from durable_timer.engine.taking import TakeLoop
 from durable_timer.engine.waiting import Backoff, wait_event
@@ -225,8 +225,11 @@ class Ownership:
         log.info("released", shards=len(rows), in_flight=len(jobs))
 
     def _lose(self, owned: OwnedShard) -> None:
+        """The claim is another's by now. What is unsent here may be without an owner that knows of it: it is given back."""
         self._drop(owned)
-        self._holdings.forget_unsent(owned.key)
+        for job in self._holdings.of_shard(owned.key):
+            if not job.begun and not job.dropped:
+                self._settler.defer(job, deferred(job))
 
     def _drop(self, owned: OwnedShard) -> None:
         if self._agenda.remove(owned.key) is not None:

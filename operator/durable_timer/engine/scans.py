@@ -75,6 +75,11 @@ class Scans:
             [shard for shard in due if not shard.scan and shard.floor is None],
         )
 
+    def named(self, shards: Sequence[OwnedShard]) -> None:
+        """The take names only these: others of its groups had no room."""
+        in_it = set(shards)
+        self._read = [shard for shard in self._read if shard in in_it]
+
     def took(self, seconds: float, now: float, owned: int) -> None:
         """The take was answered after so long; this process owns so many shards."""
         count = len(self._read)

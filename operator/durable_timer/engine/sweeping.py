@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 import structlog
@@ -27,7 +27,7 @@ from durable_timer.engine.waiting import rest_after, wait_event
 from durable_timer.errors import StoreError
 from durable_timer.metrics import Metrics
 from durable_timer.models.ownership import Claim, ShardKey
-from durable_timer.stores.base import Store
+from durable_timer.stores.base import DRAINED_LATELY, Store
 
 SWEEP_EVERY: Final = 1.0
 """Seconds between two sweeps."""
@@ -88,6 +88,9 @@ class Sweeper:
         self._whole = Pieces(clock)
         self._took: deque[float] = deque(maxlen=SLOW_ROUNDS)
         self._asked = asyncio.Event()
+        self._drains_over: datetime | None = None
+        """The store's now, as it said last while it had answered for `DRAIN_MARGIN`: who drained until then has settled."""
+        self._heard_at = NEVER
 
     async def run(self) -> None:
         """Sweeps all claims until cancelled: once a second, less often while each of a few in a row takes long."""
@@ -136,10 +139,32 @@ class Sweeper:
         shards = [shard for shard in self._agenda.all() if not shard.releasing]
         for pieces in (self._news, self._whole):
             pieces.keep(shards)
-        known = [shard for shard in shards if shard.swept_at != NEVER]
-        answered = await self._over(self._news, known, self._sweep_news)
+        answered = await self._hear(now)
+        known = [shard for shard in shards if shard.swept_at != NEVER and not self._news.rests(shard)]
+        answered &= await self._over(self._news, known, self._sweep_news)
         due = [shard for shard in shards if now - shard.swept_whole_at >= WHOLE_EVERY and not self._whole.rests(shard)]
         return await self.sweep(sorted(due, key=lambda shard: shard.swept_whole_at)) and answered
+
+    async def _hear(self, now: float) -> bool:
+        """Asks how far drains are over, now and then; not after an outage, before those who drain had their time.
+
+        After an outage, narrow sweeps would not look as far back as to the rows of a drain that ends then.
+        """
+        if now - self._heard_at < DRAIN_MARGIN or self._membership.steady() < DRAIN_MARGIN:
+            return True
+        try:
+            async with asyncio.timeout(self._settings.statement_timeout):
+                said = await self._store.now()
+        except (StoreError, TimeoutError) as error:
+            log.warning("cannot ask the store's time", error=str(error) or "timeout")
+            return False
+        if self._membership.steady() < DRAIN_MARGIN:
+            return True
+        if self._drains_over is not None and said - self._drains_over > DRAINED_LATELY / 2:
+            for shard in self._agenda.all():
+                shard.swept_whole_at = NEVER
+        self._drains_over, self._heard_at = said, self._clock.monotonic()
+        return True
 
     async def _over(
         self, pieces: Pieces, shards: Sequence[OwnedShard], call: Callable[[Sequence[OwnedShard]], Awaitable[bool]]
@@ -186,10 +211,11 @@ class Sweeper:
     async def _call(self, shards: Sequence[OwnedShard], own_age: timedelta, within: timedelta | None) -> Found:
         claims = [Claim(shard.key.group_id, shard.key.shard, shard.epoch) for shard in shards]
         me, held = self._membership.incarnation, self._holdings.runs()
-        drains_open = self._membership.steady() < DRAIN_MARGIN
         try:
             async with asyncio.timeout(self._settings.statement_timeout):
-                swept = await self._store.sweep(claims, me, held, own_age, SWEEP_LIMIT, within, drains_open=drains_open)
+                swept = await self._store.sweep(
+                    claims, me, held, own_age, SWEEP_LIMIT, within, drains_over=self._drains_over
+                )
         except (StoreError, TimeoutError):
             for shard in shards:
                 self._taking.look_now(shard)

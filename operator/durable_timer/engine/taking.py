@@ -247,6 +247,7 @@ class TakeLoop:
                 members[0].group.spaced_until = now + SPACING_BESIDE
             named = [TakeShard(s.key.shard, s.epoch, None if s.scan else s.floor) for s in members]
             groups.append(TakeGroup(group_id, named, min(share, free[group_id])))
+        self._scans.named(shards)
         for left in (waiting, *by_group.values()):
             for shard in left:
                 self._agenda.put(shard, now)
@@ -304,7 +305,7 @@ class TakeLoop:
     def _starve(self, shard: OwnedShard, now: float) -> None:
         """Looks again when the rate limit lets one through, a place is freed, or soon."""
         self._starved.setdefault(shard.group.group_id, {})[shard.key] = shard
-        self._agenda.put(shard, now + max(STARVED_EVERY, shard.group.wait(now) or 0.0))
+        self._agenda.put(shard, now + min(PROBE_EVERY, max(STARVED_EVERY, shard.group.wait(now) or 0.0)))
 
     def _freed(self, group: GroupRuntime) -> None:
         self._changed.set()
@@ -316,15 +317,16 @@ class TakeLoop:
         """Deals with an answer; whether the take filled up somewhere, so that the next one should follow at once."""
         reached = self._store_time.instant(taken.now, asked, self._clock.monotonic())
         self._metrics.clock_offset((taken.now - self._clock.now()).total_seconds())
-        epochs = {shard.key: shard.epoch for shard in shards}
+        mine: dict[tuple[str, int], OwnedShard] = {}
+        if me == self._membership.incarnation:
+            mine = {s.key: owned for s in shards if (owned := self._agenda.get(s.key)) and owned.epoch == s.epoch}
         last: dict[ShardKey, datetime] = {}
         for timer in taken.timers:
-            key = ShardKey(timer.group_id, timer.shard)
-            owned = self._agenda.get(key)
-            if me != self._membership.incarnation or owned is None or owned.epoch != epochs[key]:
+            owned = mine.get((timer.group_id, timer.shard))
+            if owned is None:
                 continue
-            last[key] = timer.due_at
-            job = Job(timer, owned.group, reached)
+            last[owned.key] = timer.due_at
+            job = Job(timer, owned.group, owned.key, reached)
             self.holdings.add(job)
             owned.group.took(1)
             self._accept(job, taken.now)

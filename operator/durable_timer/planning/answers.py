@@ -122,13 +122,13 @@ def clip(text: str) -> str:
 def _success(answer: Answer, now: datetime) -> Verdict:
     if answer.body_end is BodyEnd.BROKEN_OFF:
         return Retry(f"HTTP {answer.status}: the answer broke off", _retry_after(answer, now))
-    if answer.body_end is BodyEnd.OVER_LONG or not answer.body.lstrip(b" \t\r\n").startswith(b"{"):
+    if answer.body_end is BodyEnd.OVER_LONG or b"false" not in answer.body:
         return DONE
     try:
         body = orjson.loads(answer.body)
     except orjson.JSONDecodeError:
         return DONE
-    if body.get("ok") is not False:
+    if not isinstance(body, dict) or body.get("ok") is not False:
         return DONE
     asked = body.get("nextExecuteAt")
     at = _next_execute_at(asked, now)

@@ -28,7 +28,6 @@ class BeatWatch:
         self._read_gap = read_gap
         self._seen: dict[str, tuple[int, float]] = {}
         self._read_at = float("-inf")
-        self._gapless_since = float("inf")
 
     def restart(self) -> None:
         """Forgets all counts."""
@@ -38,7 +37,6 @@ class BeatWatch:
         """Takes in what a read that ended `now` said of the members; dead ones and `me` are not watched."""
         if now - self._read_at >= self._read_gap:
             self._seen.clear()
-            self._gapless_since = now
         self._read_at = now
         seen = self._seen
         self._seen = {
@@ -65,10 +63,6 @@ class BeatWatch:
     def named(self, silent: Silent) -> None:
         """Watches it no more until the next read."""
         self._seen.pop(silent.incarnation, None)
-
-    def steady(self, now: float) -> float:
-        """For how many seconds the reads have come without a gap; 0 while they do not."""
-        return now - self._gapless_since if self.current(now) else 0.0
 
     def current(self, now: float) -> bool:
         """Whether the last read is so late that its counts still hold."""

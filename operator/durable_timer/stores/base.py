@@ -24,9 +24,9 @@ from durable_timer.models.results import CreateResult, DeleteResult, IfExists, T
 from durable_timer.models.timer import NewTimer, TakenTimer, Timer, TimerChange
 
 DRAINED_LATELY: Final = timedelta(minutes=1)
-"""For how long after a drain a sweep of its shard leaves nothing out."""
+"""For how long after a drain a sweep of its shard leaves nothing out, by the sweep's `drains_over`."""
 
-DRAIN_KEPT: Final = timedelta(minutes=10)
+DRAIN_KEPT: Final = timedelta(hours=1)
 """For how long after a drain it is remembered, for the sweeps after an outage."""
 
 NEXT_DUE_WITHIN: Final = timedelta(seconds=1)
@@ -278,19 +278,19 @@ class Store(Protocol):
         limit: int,
         within: timedelta | None = None,
         *,
-        drains_open: bool = False,
+        drains_over: datetime | None,
     ) -> Swept:
         """Makes running rows pending again (or deletes them, where cancel was requested) in shards that `me` owns.
 
         (a) rows under an epoch older than the claim's, save those whose epoch is in the shard's drains under an
-        incarnation that is not dead (and has a row) and whose `until` has not passed; (b) rows under the claim's
+        incarnation that is not dead (and has a row) and whose `until` is not before `drains_over` (without one: whatever it
+        is); (b) rows under the claim's
         own epoch last written (taken) longer ago than `own_age`. Both spare rows whose run is in `held`. Nothing for a claim that
-        is no longer `me`'s. With `drains_open`, a drain spares its rows however long ago its `until` was: the store was
-        away, and who drains may not have settled since. Leaves `due_at`, `attempt` and `taken_at`. At most `limit` rows a call: there may be more
+        is no longer `me`'s. Leaves `due_at`, `attempt` and `taken_at`. At most `limit` rows a call: there may be more
         where it `found` so many. It waits for no row: one that another writer has locked stays as it is.
 
         With `within`, a hint that lets a store skip index entries of rows that ran before: rows last written longer ago
-        than this may be left out, save in shards with a drain that was under way within the last minute.
+        than this may be left out, save in shards with a drain that is not over, or since less than `DRAINED_LATELY`.
         """
         ...
 

@@ -134,7 +134,7 @@ class Process:
         self._me = await self._world.join(store=self._store)
         while not done.is_set():
             await self._claim()
-            await self._store.sweep(self._claims, self._me, frozenset(), LATER, 10)
+            await self._store.sweep(self._claims, self._me, frozenset(), LATER, 10, drains_over=await self._store.now())
             await self._take()
             fate = self._rng.random()
             if fate < 0.1:

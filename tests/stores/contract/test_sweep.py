@@ -7,7 +7,7 @@ import pytest
 from durable_timer.models.outcome import OutcomeKind
 from durable_timer.models.ownership import Claim
 from durable_timer.models.results import Target, WhenRunning
-from durable_timer.models.timer import TimerState
+from durable_timer.models.timer import UNSET, TimerState, Unset
 from durable_timer.stores.base import Swept
 from tests.stores.contract.world import LATER, NOW, Executor, World, new_run
 from tests.support.waiting import eventually
@@ -175,18 +175,23 @@ class TestDrains:
         assert sum(swept.recovered.values()) == 1
         assert not await departing.settle(taken, OutcomeKind.COMPLETED, attempt=1)
 
-    async def test_in_open_drains_they_are_however_long_ago(self, shared: World) -> None:
+    @pytest.mark.parametrize("said", [True, False])
+    async def test_nor_are_they_before_it_is_known_that_it_has(self, shared: World, said: bool) -> None:
+        """However late the sweep arrives that was asked for with this."""
         departing = await shared.executor()
         await shared.create("t")
         taken = await departing.take_one()
+        drains_over = await shared.store.now() - timedelta(minutes=10) if said else None
         await departing.release(timedelta(minutes=-9))
         heir = await shared.executor()
-        assert await heir.sweep(own_age=NOW, drains_open=True) == NOTHING
+        assert await heir.sweep(own_age=NOW, within=timedelta(0), drains_over=drains_over) == NOTHING
         assert await departing.settle(taken, OutcomeKind.COMPLETED, attempt=1)
 
-    @pytest.mark.parametrize("drains_open", [False, True])
+    @pytest.mark.parametrize("drains_over", [UNSET, None])
     @pytest.mark.parametrize("how", ["die", "leave"])
-    async def test_once_it_is_dead_or_gone_they_are_not(self, shared: World, how: str, drains_open: bool) -> None:
+    async def test_once_it_is_dead_or_gone_they_are_not(
+        self, shared: World, how: str, drains_over: Unset | None
+    ) -> None:
         departing = await shared.executor()
         await shared.create("t")
         await departing.take_one()
@@ -196,7 +201,7 @@ class TestDrains:
             await shared.die(departing.me)
         else:
             await shared.store.leave(departing.me)
-        assert sum((await heir.sweep(drains_open=drains_open)).recovered.values()) == 1
+        assert sum((await heir.sweep(drains_over=drains_over)).recovered.values()) == 1
 
     async def test_a_drain_covers_its_own_epoch_only(self, shared: World) -> None:
         lost = await shared.executor()

@@ -6,14 +6,14 @@ import random
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from durable_timer.models.group import Group, GroupRegistration, TimerGroupSpec
 from durable_timer.models.outcome import Outcome, OutcomeKind
 from durable_timer.models.ownership import Claim, Member, MemberReport, Shard
 from durable_timer.models.results import CreateResult, IfExists
-from durable_timer.models.timer import NewTimer, TakenTimer, Timer, TimerState
+from durable_timer.models.timer import UNSET, NewTimer, TakenTimer, Timer, TimerState, Unset
 from durable_timer.planning.sharding import shard_of
 from durable_timer.stores.base import Store, Swept, TakeGroup, Taken, TakeShard
 
@@ -194,10 +194,13 @@ class Executor:
         own_age: timedelta = LATER,
         limit: int = 1000,
         within: timedelta | None = None,
-        drains_open: bool = False,
+        drains_over: datetime | Unset | None = UNSET,
     ) -> Swept:
+        """Drains are over by the store's now unless said otherwise."""
+        if isinstance(drains_over, Unset):
+            drains_over = await self.store.now()
         return await self.store.sweep(
-            self.claims, self.me, frozenset(held), own_age, limit, within, drains_open=drains_open
+            self.claims, self.me, frozenset(held), own_age, limit, within, drains_over=drains_over
         )
 
     async def release(self, until: timedelta = LATER) -> list[bool]:

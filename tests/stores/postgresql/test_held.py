@@ -52,7 +52,7 @@ async def test_a_claim_waits_for_a_take_so_that_its_sweep_sees_it(world: World, 
     await world.die(executor.me)
     heir = await world.join()
     await held.against(world.claim(heir, [0]))
-    swept = await world.store.sweep(await world.seen([0]), heir, [], LATER, 10)
+    swept = await world.store.sweep(await world.seen([0]), heir, [], LATER, 10, drains_over=None)
     assert swept.recovered == ({(world.group_id, 0): 1} if held.commit else {})
 
 

@@ -159,7 +159,7 @@ def create(table: Table) -> None:
 
 def sweep(table: Table) -> None:
     table.take()
-    swept = sweeps.sweep(table.transaction, table.claims, "me", frozenset(), -SECOND, 100, False)
+    swept = sweeps.sweep(table.transaction, table.claims, "me", frozenset(), -SECOND, 100, None)
     assert sum(swept.recovered.values()) == 100
 
 

@@ -59,7 +59,7 @@ def sweep(
     within: timedelta | None,
     *,
     limit: int,
-    drains_open: bool,
+    drains_over: datetime | None,
 ) -> Swept:
     now = db.now()
     owned = standing(db, claims, me)
@@ -70,8 +70,8 @@ def sweep(
         if row.state is TimerState.RUNNING
         and row.run not in held
         and (shard := owned.get(ShardKey(row.group_id, row.shard))) is not None
-        and (within is None or now - row.updated_at <= within or _drained_lately(shard, now))
-        and _is_lost(db, row, shard, now, own_age, drains_open=drains_open)
+        and (within is None or now - row.updated_at <= within or _drained_lately(shard, drains_over))
+        and _is_lost(db, row, shard, now, own_age, drains_over=drains_over)
     ]
     recovered: dict[tuple[str, int], int] = {}
     cancelled = 0
@@ -153,18 +153,20 @@ def _settle(db: MemoryDatabase, outcome: Outcome, now: datetime) -> bool:
     return True
 
 
-def _drained_lately(shard: Shard, now: datetime) -> bool:
-    return any(drain.until > now - DRAINED_LATELY for drain in shard.drains)
+def _drained_lately(shard: Shard, drains_over: datetime | None) -> bool:
+    return any(drains_over is None or drain.until > drains_over - DRAINED_LATELY for drain in shard.drains)
 
 
 def _is_lost(
-    db: MemoryDatabase, row: Timer, shard: Shard, now: datetime, own_age: timedelta, *, drains_open: bool
+    db: MemoryDatabase, row: Timer, shard: Shard, now: datetime, own_age: timedelta, *, drains_over: datetime | None
 ) -> bool:
     if row.taken_epoch is None or row.taken_at is None:
         return False
     if row.taken_epoch == shard.epoch:
         return now - row.updated_at > own_age
     return row.taken_epoch < shard.epoch and not any(
-        drain.epoch == row.taken_epoch and (drains_open or drain.until >= now) and db.living(drain.incarnation)
+        drain.epoch == row.taken_epoch
+        and (drains_over is None or drain.until >= drains_over)
+        and db.living(drain.incarnation)
         for drain in shard.drains
     )

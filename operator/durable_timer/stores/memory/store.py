@@ -174,10 +174,10 @@ class MemoryStore:
         limit: int,
         within: timedelta | None = None,
         *,
-        drains_open: bool = False,
+        drains_over: datetime | None,
     ) -> Swept:
         return await self._commit(
-            "sweep", engine.sweep, claims, me, held, own_age, within, limit=limit, drains_open=drains_open
+            "sweep", engine.sweep, claims, me, held, own_age, within, limit=limit, drains_over=drains_over
         )
 
     async def purge(self, group_id: str, completed_for: timedelta, failed_for: timedelta, limit: int) -> int:

@@ -259,7 +259,7 @@ WITH mine AS MATERIALIZED (
   SELECT s.group_id, s.shard, s.epoch, s.drains,
     CASE WHEN $8::interval IS NULL OR s.drains <> '[]' AND EXISTS (
       SELECT FROM jsonb_to_recordset(s.drains::jsonb) AS d (until bigint)
-      WHERE d.until > extract(epoch FROM statement_timestamp() - $9::interval) * 1000000)
+      WHERE $10::timestamptz IS NULL OR d.until > extract(epoch FROM $10::timestamptz - $9::interval) * 1000000)
     THEN '-infinity' ELSE statement_timestamp() - $8::interval END AS floor
   FROM unnest($1::text[], $2::int[], $3::bigint[]) AS n (group_id, shard, epoch)
   JOIN timer_shards s ON s.group_id = n.group_id AND s.shard = n.shard AND s.epoch = n.epoch AND s.owner = $4
@@ -268,7 +268,7 @@ spared AS MATERIALIZED (
   SELECT m.group_id, m.shard, d.epoch
   FROM mine m CROSS JOIN LATERAL jsonb_to_recordset(m.drains::jsonb) AS d (epoch bigint, incarnation text, until bigint)
   JOIN timer_members e ON e.incarnation = d.incarnation AND NOT e.dead
-  WHERE m.drains <> '[]' AND ($10 OR d.until >= extract(epoch FROM statement_timestamp()) * 1000000)
+  WHERE m.drains <> '[]' AND ($10::timestamptz IS NULL OR d.until >= extract(epoch FROM $10::timestamptz) * 1000000)
 ),
 lost AS MATERIALIZED (
   SELECT r.at, r.run

@@ -150,9 +150,9 @@ class PostgresStore:
         limit: int,
         within: timedelta | None = None,
         *,
-        drains_open: bool = False,
+        drains_over: datetime | None,
     ) -> Swept:
-        return await self._takes.sweep(claims, me, held, own_age, limit, within, drains_open=drains_open)
+        return await self._takes.sweep(claims, me, held, own_age, limit, within, drains_over=drains_over)
 
     async def purge(self, group_id: str, completed_for: timedelta, failed_for: timedelta, limit: int) -> int:
         return await self._takes.purge(group_id, completed_for, failed_for, limit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from durable_timer.models.outcome import Outcome
@@ -49,7 +49,7 @@ class Takes:
             ahead,
             run,
         )
-        timers = [CODEC.taken(row[:_VALUES]) for row in rows]
+        timers = [CODEC.taken(row) for row in rows]
         timers.sort(key=lambda timer: timer.due_at)
         now, places, next_due, chosen = head[_VALUES:]
         if len(timers) < sum(chosen or ()):
@@ -92,7 +92,7 @@ class Takes:
         limit: int,
         within: timedelta | None = None,
         *,
-        drains_open: bool = False,
+        drains_over: datetime | None,
     ) -> Swept:
         """See `Store.sweep`."""
         *kept, (_, _, cancelled, found) = await self._connections.fetch(
@@ -104,7 +104,7 @@ class Takes:
             limit,
             within,
             DRAINED_LATELY,
-            drains_open,
+            drains_over,
         )
         return Swept({(group_id, shard): count for group_id, shard, count, _ in kept}, cancelled, found)
 

@@ -199,11 +199,11 @@ class RowCodec:
         )
 
     def taken(self, row: Sequence[Any]) -> TakenTimer:
-        """A taken timer from TAKEN_COLUMNS, `remaining`, `first_attempt_age` and `deadline_exceeded`."""
+        """A taken timer from TAKEN_COLUMNS, `remaining`, `first_attempt_age`, `deadline_exceeded`, and whatever follows."""
         (
             group_id, timer_id, shard, run, uid, occurrence, attempt, execute_at, due_at, callback_url,
             method, format_, content_type, payload, headers, labels, retry_policy,
-            callback_timeout, schedule, traceparent, remaining, first_attempt_age, deadline_exceeded,
+            callback_timeout, schedule, traceparent, remaining, first_attempt_age, deadline_exceeded, *_,
         ) = row  # fmt: skip
         timer = TakenTimer(
             group_id=group_id,

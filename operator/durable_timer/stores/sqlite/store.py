@@ -182,7 +182,7 @@ class SqliteStore:
         limit: int,
         within: timedelta | None = None,
         *,
-        drains_open: bool = False,
+        drains_over: datetime | None,
     ) -> Swept:
         """The look is a reader's, so that only a sweep that finds something takes the writer's time.
 
@@ -190,9 +190,9 @@ class SqliteStore:
         """
         del within
         now = instant_to_micros(self._clock.now())
-        if not await self._readers.read(sweeps.lost, now, claims, me, held, own_age, drains_open):
+        if not await self._readers.read(sweeps.lost, now, claims, me, held, own_age, drains_over):
             return Swept({}, 0, 0)
-        return await self._writer.write_urgently(sweeps.sweep, claims, me, held, own_age, limit, drains_open)
+        return await self._writer.write_urgently(sweeps.sweep, claims, me, held, own_age, limit, drains_over)
 
     async def purge(self, group_id: str, completed_for: timedelta, failed_for: timedelta, limit: int) -> int:
         return await self._in_pieces(

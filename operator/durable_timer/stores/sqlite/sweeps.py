@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from durable_timer.models.ownership import Claim
 from durable_timer.stores.base import Swept
-from durable_timer.stores.sql.documents import drains_from_json, instant_to_micros, to_micros
+from durable_timer.stores.sql.documents import drains_from_json, to_micros
 from durable_timer.stores.sqlite.statements import delete_rows, json
 from durable_timer.stores.sqlite.transaction import Transaction
 
@@ -53,7 +53,7 @@ def lost(
     me: str,
     held: Collection[int],
     own_age: timedelta,
-    drains_open: bool,
+    drains_over: datetime | None,
 ) -> list[_Lost]:
     """The rows that a sweep of these claims would recover."""
     scope = {"claims": json(claims), "me": me, "before": now - to_micros(own_age)}
@@ -64,17 +64,16 @@ def lost(
     return [
         _Lost(rowid, group_id, shard, bool(cancelled))
         for rowid, group_id, shard, run, taken_epoch, cancelled, epoch, drains in found
-        if run not in held
-        and (taken_epoch == epoch or taken_epoch not in _draining(drains, living, None if drains_open else now))
+        if run not in held and (taken_epoch == epoch or taken_epoch not in _draining(drains, living, drains_over))
     ]
 
 
-def _draining(drains: str, living: Collection[str], now: int | None) -> set[int]:
-    """The epochs whose rows their owner may still settle; without a time, however long the drain is over."""
+def _draining(drains: str, living: Collection[str], over: datetime | None) -> set[int]:
+    """The epochs whose rows their owner may still settle."""
     return {
         drain.epoch
         for drain in drains_from_json(drains)
-        if drain.incarnation in living and (now is None or instant_to_micros(drain.until) >= now)
+        if drain.incarnation in living and (over is None or drain.until >= over)
     }
 
 
@@ -85,10 +84,10 @@ def sweep(
     held: Collection[int],
     own_age: timedelta,
     limit: int,
-    drains_open: bool,
+    drains_over: datetime | None,
 ) -> Swept:
     """See `stores.base.Store.sweep`."""
-    rows = lost(transaction.connection, transaction.micros, claims, me, held, own_age, drains_open)[:limit]
+    rows = lost(transaction.connection, transaction.micros, claims, me, held, own_age, drains_over)[:limit]
     cancelled = [row.rowid for row in rows if row.cancelled]
     if cancelled:
         delete_rows(transaction.connection, cancelled)
