@@ -56,7 +56,8 @@ PROCESSES: Final = Chapter(
     file="results",
     prefix="",
     head="""\
-Real processes of one machine: PostgreSQL, two bridges, two executors, and 500 timers a second. Each fault waits for a
+Real processes of one machine: PostgreSQL, two bridges, two executors, and 500 timers a second. An executor that is
+started again has its predecessor's `member_host`, as in a pod. Each fault waits for a
 full minute, at which 40 schedules are due while it lasts or soon after. `make test` plays two of them at a fifth of the
 load, one of these with a minute; how soon all fires again is not asked there, where the machine is busy with the tests.
 """,

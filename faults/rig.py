@@ -149,6 +149,6 @@ def _faked(file: Path) -> dict[str, str]:
 
 def _arguments(name: str, store: str, folder: Path) -> Sequence[str]:
     """What a process is started with, behind its command."""
-    settings = ("engine.deny_private_targets=false", f"member_name={name}")
+    settings = ("engine.deny_private_targets=false", f"member_name={name}", f"member_host={name}")
     groups = ("--groups", str(folder / "group.yaml")) if name.startswith("bridge") else ()
     return ("--store", store, *groups, *(word for setting in settings for word in ("--set", setting)))

@@ -122,3 +122,33 @@ async def test_a_shard_whose_release_failed_and_which_stays_is_served_on(
         await rig.create(f"t{number}")
     for number in range(8):
         await rig.becomes(f"t{number}", TimerState.COMPLETED)
+
+
+async def test_a_newcomer_leaves_a_drain_its_time_until_the_store_has_answered_for_a_while(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The former owner, which cannot settle for a time, is alive: nothing that it sent is sent again."""
+    monkeypatch.setattr("durable_timer.engine.ownership.DRAIN_MARGIN", -0.5)
+
+    async def slow(request: object) -> Answer:
+        await asyncio.sleep(0.5)
+        return Answer(200)
+
+    async def refused(*_: object) -> list[bool]:
+        raise StoreUnavailable("a settlement that fails")
+
+    rig.targets.by_host["slow"] = slow
+    await rig.group(shards=4, callback={"timeout": "1s"})
+    one = await rig.start()
+    settle = one._store.settle
+    for number in range(20):
+        await rig.create(f"slow{number}", "http://slow/x")
+    await eventually(lambda: rig.targets.under_way == 20)
+    monkeypatch.setattr(one._store, "settle", refused)
+    two = await rig.start_unowned()
+    await eventually(lambda: rig.owned(two) == 2)
+    await asyncio.sleep(2.5)
+    monkeypatch.setattr(one._store, "settle", settle)
+    for number in range(20):
+        await rig.becomes(f"slow{number}", TimerState.COMPLETED)
+    assert len(rig.targets.urls()) == 20

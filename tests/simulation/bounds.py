@@ -72,9 +72,10 @@ def promptly(history: History, scenario: Scenario) -> Iterator[str]:
     if scenario.weather.disturbs:
         return
     late = [(send, seconds - _handed_over(history, send)) for send, seconds in lateness(history, scenario)]
-    slow = sum(seconds > PROMPTLY and not _waited_for_a_slot(history, scenario, send) for send, seconds in late)
-    if 20 * slow > len(late):
-        yield f"slow: {slow} of {len(late)} callbacks left more than {PROMPTLY} s late, and nothing was in the way"
+    slow = [send for send, seconds in late if seconds > PROMPTLY]
+    waited = sum(_waited_for_a_slot(history, scenario, send) for send in slow)
+    if 20 * (len(slow) - waited) > len(late) - waited:
+        yield f"slow: {len(slow) - waited} of {len(late) - waited} callbacks left more than {PROMPTLY} s late, and nothing was in the way"
 
 
 def _handed_over(history: History, send: Send) -> float:
@@ -87,16 +88,15 @@ def _handed_over(history: History, send: Send) -> float:
 
 
 def _waited_for_a_slot(history: History, scenario: Scenario, send: Send) -> bool:
-    """Whether so many requests were under way as it left that others may have had its slot.
+    """Whether so many requests were under way all the while it was due that others may have had its slot.
 
     A group has no more of them than are free then, and a host half as many (`engine.targets`).
     """
-    under_way = sum(
-        other.process == send.process and other.at <= send.at and (other.ended is None or other.ended >= send.at)
-        for other in history.sends
-        if other is not send
-    )
-    return 4 * under_way >= scenario.slots
+    if send.take is None:
+        return False
+    due = (send.take.timer.due_at - EPOCH).total_seconds()
+    before = [other for other in history.sends if other.process == send.process and other.at < due]
+    return 4 * sum(other.ended is None or other.ended >= send.at for other in before) >= scenario.slots
 
 
 def closed_groups(history: History) -> Iterator[str]:

@@ -52,11 +52,6 @@ def release_keeps_unsent() -> AbstractContextManager[Any]:
     return patch.object(Settler, "give_back", give_back)
 
 
-def outages_end_drains() -> AbstractContextManager[Any]:
-    """A drain that ends while the store is away, so that nobody can settle."""
-    return patch.object(Membership, "steady", lambda _: float("inf"))
-
-
 def trust_from_the_answer() -> AbstractContextManager[Any]:
     """Trust dated at the answer's arrival instead of the beat's sending."""
     right = Membership._beat

@@ -90,6 +90,16 @@ def sweep_from_the_draining() -> AbstractContextManager[Any]:
     return patch.object(store_engine, "_is_lost", is_lost)
 
 
+def outages_end_drains() -> AbstractContextManager[Any]:
+    """A drain that ends while the store is away, so that nobody can settle."""
+    right = store_engine._is_lost
+
+    def is_lost(db: MemoryDatabase, row: Timer, shard: Shard, now: datetime, *rest: Any, **named: Any) -> bool:
+        return right(db, row, shard, now, *rest, **named | {"drains_over": now})
+
+    return patch.object(store_engine, "_is_lost", is_lost)
+
+
 def sweep_of_the_held() -> AbstractContextManager[Any]:
     """A sweep that takes what the sweeper itself holds."""
     right = store_engine.sweep
