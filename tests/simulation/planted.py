@@ -41,7 +41,7 @@ PLANTED: Final = {
         Plant(bug=engine_bugs.sweep_looks_back_too_little, weather="losses", breaks="late", seed=8),
         Plant(bug=store_bugs.sweep_from_the_draining, weather="none", breaks="overlap", seed=0),
         Plant(bug=store_bugs.sweep_of_the_held, weather="none", breaks="overlap", seed=0),
-        Plant(bug=store_bugs.outages_end_drains, weather="outages", breaks="duplicate", seed=14807),
+        Plant(bug=store_bugs.outages_end_drains, weather="blackouts", breaks="duplicate", seed=9),
         Plant(bug=engine_bugs.draining_counts_as_living, weather="none", breaks="late", seed=0),
         Plant(bug=engine_bugs.release_keeps_unsent, weather="none", breaks="late", seed=3),
         Plant(bug=engine_bugs.trust_from_the_answer, weather="naps", breaks="duplicate", seed=14),

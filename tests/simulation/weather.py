@@ -103,8 +103,11 @@ MIXED: Final = Weather(
 )
 LOSSES: Final = Weather(name="losses", stops=1.0, error_after=0.05, loss_apart=6.0)
 JAMS: Final = Weather(name="jams", stops=1.0, slow_targets=100)
+BLACKOUTS: Final = Weather(
+    name="blackouts", stops=8.0, bursts=2.0, outages=3.0, cut_span=(6.0, 18.0), aim=1.0, executors=(2, 3, 4)
+)
 IN_TURN: Final = (CALM, KILLS, OUTAGES, STORMS, NAPS, CROWDS, MIXED)
-ASKED_FOR: Final = (LOSSES, JAMS)
+ASKED_FOR: Final = (LOSSES, JAMS, BLACKOUTS)
 """Too narrow to have their turn with every seed: each shows one kind of bug that hardly shows in the others."""
 WEATHERS: Final = {weather.name: weather for weather in (*IN_TURN, *ASKED_FOR)}
 
