@@ -18,7 +18,7 @@ from bench.postgresql import Postgresql
 from bench.tracks import Figures
 from tests.support.waiting import eventually_blocking
 
-SETTLE_SECONDS = 5.0
+SETTLE_SECONDS = 70.0
 CLAIMED_WITHIN = 60.0
 SAMPLE_EVERY = 0.02
 
@@ -103,7 +103,7 @@ def idle(lab: Lab) -> Outcome:
     groups = tuple(GroupShape(f"idle-{number}") for number in range(lab.sizes.idle_groups))
     cluster = lab.cluster(Shape(groups=groups), fresh=True)
     eventually_blocking(lambda: _claimed(cluster) == len(groups) * SHARDS, CLAIMED_WITHIN)
-    time.sleep(min(SETTLE_SECONDS, lab.sizes.idle_seconds))
+    time.sleep(SETTLE_SECONDS if lab.sizes.whole else lab.sizes.idle_seconds)
     cost = Cost(cluster)
     time.sleep(lab.sizes.idle_seconds)
     cores = cost.cores()

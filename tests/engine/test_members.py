@@ -152,3 +152,26 @@ async def test_a_newcomer_leaves_a_drain_its_time_until_the_store_has_answered_f
     for number in range(20):
         await rig.becomes(f"slow{number}", TimerState.COMPLETED)
     assert len(rig.targets.urls()) == 20
+
+
+async def test_a_departed_ones_requests_come_again_when_it_dies_long_after(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sweeps are rare by then, and its death asks for one."""
+    monkeypatch.setattr("durable_timer.engine.sweeping.EVENTFUL_FOR", 0.0)
+    monkeypatch.setattr("durable_timer.engine.sweeping.CALM_EVERY", 60.0)
+    rig.targets.by_host["stuck"] = lambda request: asyncio.Event().wait()  # type: ignore[assignment, return-value]
+    await rig.group(shards=4)
+    one = await rig.start()
+    for number in range(20):
+        await rig.create(f"t{number}", "http://stuck/x")
+    await eventually(lambda: rig.targets.under_way == 20)
+    two = await rig.start()
+    leaving = asyncio.create_task(rig.stop(one))
+    await eventually(lambda: rig.owned(two) == 4)
+    await asyncio.sleep(1.5)
+    del rig.targets.by_host["stuck"]
+    await rig.kill(one)
+    leaving.cancel()
+    for number in range(20):
+        await rig.becomes(f"t{number}", TimerState.COMPLETED, 10)

@@ -13,7 +13,7 @@ from durable_timer.engine.agenda import Agenda, OwnedShard
 from durable_timer.engine.groups import GroupRuntime
 from durable_timer.engine.pieces import PIECE_TIME
 from durable_timer.engine.settings import EngineSettings
-from durable_timer.engine.sweeping import DRAIN_MARGIN, HAND_OVER_TIME, SWEEP_LIMIT, WHOLE_EVERY, Sweeper
+from durable_timer.engine.sweeping import DRAIN_MARGIN, EVENTFUL_FOR, HAND_OVER_TIME, SWEEP_LIMIT, WHOLE_EVERY, Sweeper
 from durable_timer.errors import StoreUnavailable
 from durable_timer.metrics import Metrics
 from durable_timer.models.group import Group, GroupState, TimerGroupSpec
@@ -347,3 +347,34 @@ def test_a_shard_whose_narrow_sweep_fails_alone_rests_too(bench: Bench) -> None:
     bench.play(60.0)
     tries = sum(call.shards == (0,) and call.within is not None for call in bench.store.calls)
     assert 1 <= tries <= 8
+
+
+def test_in_calm_it_is_rare_and_after_an_event_each_second_again(bench: Bench) -> None:
+    bench.once()
+    bench.start()
+    bench.play(EVENTFUL_FOR + 1)
+    bench.store.calls.clear()
+    bench.play(50.0)
+    assert 9 <= len(bench.store.news()) <= 11
+    bench.store.calls.clear()
+    bench.taking.given_up_at = bench.loop.time()
+    bench.play(2.0)
+    bench.taking.given_up_at = None
+    bench.play(EVENTFUL_FOR - 5)
+    assert len(bench.store.news()) >= EVENTFUL_FOR - 6
+    bench.play(20.0)
+    bench.store.calls.clear()
+    bench.store.answers = [Swept({("g", 0): 1}, 0, 1)]
+    bench.play(20.0)
+    assert len(bench.store.news()) >= 14
+
+
+def test_a_change_of_members_asks_for_a_sweep_at_once(bench: Bench) -> None:
+    """A member that drained may have died."""
+    bench.once()
+    bench.start()
+    bench.play(EVENTFUL_FOR + 1)
+    bench.store.calls.clear()
+    bench.sweeper.soon()
+    bench.play(0.1)
+    assert len(bench.store.news()) == 1

@@ -6,7 +6,7 @@ from datetime import datetime
 from heapq import heappop, heappush
 
 from durable_timer.engine.groups import GroupRuntime
-from durable_timer.models.ownership import ShardKey
+from durable_timer.models.ownership import Claim, ShardKey
 
 
 class OwnedShard:
@@ -20,13 +20,14 @@ class OwnedShard:
     """
 
     __slots__ = (
-        "alone", "at", "behind", "epoch", "floor", "group", "hot", "key", "releasing", "scan", "scan_at", "swept_at",
+        "alone", "at", "behind", "claim", "epoch", "floor", "group", "hot", "key", "releasing", "scan", "scan_at", "swept_at",
         "swept_whole_at", "whole", "woken",
     )  # fmt: skip
 
     def __init__(self, key: ShardKey, epoch: int, group: GroupRuntime) -> None:
         self.key = key
         self.epoch = epoch
+        self.claim = Claim(key.group_id, key.shard, epoch)
         self.group = group
         self.at = float("inf")
         self.floor: datetime | None = None
@@ -54,6 +55,7 @@ class Agenda:
         return len(self._shards)
 
     def add(self, shard: OwnedShard, at: float) -> None:
+        self.remove(shard.key)
         self._shards[shard.key] = shard
         self.put(shard, at)
 
@@ -88,19 +90,18 @@ class Agenda:
 
     def next_at(self) -> float:
         """When the earliest look is due; infinity without one."""
-        while self._heap and self._stale(self._heap[0]):
-            heappop(self._heap)
-        return self._heap[0][0] if self._heap else float("inf")
+        heap = self._heap
+        while heap and heap[0][0] != heap[0][2].at:
+            heappop(heap)
+        return heap[0][0] if heap else float("inf")
 
     def pop_due(self, now: float, most: int) -> list[OwnedShard]:
         """Takes up to `most` shards whose look is due off the agenda; the caller puts each back."""
         due: list[OwnedShard] = []
-        while len(due) < most and self.next_at() <= now:
-            shard = heappop(self._heap)[2]
-            shard.at = float("inf")
-            due.append(shard)
+        heap = self._heap
+        while len(due) < most and heap and heap[0][0] <= now:
+            at, _, shard = heappop(heap)
+            if at == shard.at:
+                shard.at = float("inf")
+                due.append(shard)
         return due
-
-    def _stale(self, entry: tuple[float, int, OwnedShard]) -> bool:
-        at, _, shard = entry
-        return at != shard.at or self._shards.get(shard.key) is not shard

@@ -72,6 +72,7 @@ class Ownership:
         self._token: str | None = None
         self._read_at = float("-inf")
         self._living: frozenset[str] = frozenset()
+        self._alive: frozenset[str] = frozenset()
         self._again = False
         self._emptied = asyncio.Event()
         self.turned_at = clock.monotonic()
@@ -118,6 +119,10 @@ class Ownership:
     async def _follow(self) -> None:
         me = self._membership.incarnation
         living = frozenset(m.incarnation for m in self._membership.members if not m.dead and not m.draining)
+        alive = frozenset(m.incarnation for m in self._membership.members if not m.dead)
+        if alive != self._alive:
+            self._alive = alive
+            self._sweeper.soon()
         if self._unchanged(living):
             return
         if self._token != self._membership.shards_token or self._again or self._stale():

@@ -30,9 +30,11 @@ class Pieces:
         Ends with the first piece that fails. Of that one only half goes together the next time, after all others.
         Raises: what `call` raises.
         """
-        wanted = set(shards)
-        left = [shard for shard in shards if shard not in self._failed]
-        left += [shard for shard in self._failed if shard in wanted]
+        left = list(shards)
+        if self._failed:
+            wanted = set(shards)
+            left = [shard for shard in shards if shard not in self._failed]
+            left += [shard for shard in self._failed if shard in wanted]
         while left:
             piece = self._first(left)
             began = self._clock.monotonic()
@@ -48,6 +50,10 @@ class Pieces:
                 for shard in piece:
                     self._failed.pop(shard, None)
 
+    def awake(self, shards: Sequence[OwnedShard]) -> Sequence[OwnedShard]:
+        """Those that do not rest."""
+        return [shard for shard in shards if not self.rests(shard)] if self._failed else shards
+
     def rests(self, shard: OwnedShard) -> bool:
         """Whether the shard's call failed though it was alone, and one like it so lately that another is too much."""
         return self._failed.get(shard) == 0 and self._clock.monotonic() < self._rest_until
@@ -59,6 +65,8 @@ class Pieces:
             self._failed = {shard: half for shard, half in self._failed.items() if shard in kept}
 
     def _first(self, left: Sequence[OwnedShard]) -> list[OwnedShard]:
+        if not self._failed:
+            return list(islice(left, max(1, int(min(self._most, len(left))))))
         half = self._failed.get(left[0])
         alike = takewhile(lambda shard: self._failed.get(shard) == half, left)
         most = min(self._most, len(left) if half is None else half)

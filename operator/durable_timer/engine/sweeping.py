@@ -26,11 +26,17 @@ from durable_timer.engine.taking import TakeLoop
 from durable_timer.engine.waiting import rest_after, wait_event
 from durable_timer.errors import StoreError
 from durable_timer.metrics import Metrics
-from durable_timer.models.ownership import Claim, ShardKey
+from durable_timer.models.ownership import ShardKey
 from durable_timer.stores.base import DRAINED_LATELY, Store
 
 SWEEP_EVERY: Final = 1.0
 """Seconds between two sweeps."""
+
+CALM_EVERY: Final = 5.0
+"""Seconds between them while nothing has happened for `EVENTFUL_FOR` that leaves rows to recover (decision 0084)."""
+
+EVENTFUL_FOR: Final = 60.0
+"""Seconds of sweeps each second after a claim, a take given up, a sweep that failed or found something, a change of members."""
 
 WHOLE_EVERY: Final = 60.0
 """Seconds between two sweeps of a whole shard."""
@@ -91,6 +97,8 @@ class Sweeper:
         self._drains_over: datetime | None = None
         """The store's now, as it said last while it had answered for `DRAIN_MARGIN`: who drained until then has settled."""
         self._heard_at = NEVER
+        self._swept_at = NEVER
+        self._eventful_at = clock.monotonic()
 
     async def run(self) -> None:
         """Sweeps all claims until cancelled: once a second, less often while each of a few in a row takes long."""
@@ -99,19 +107,28 @@ class Sweeper:
             await wait_event(self._asked, rest)
             self._asked.clear()
             began = self._clock.monotonic()
+            if self._taking.given_up_at is not None:
+                self._eventful_at = began
+            if began - self._eventful_at >= EVENTFUL_FOR and began - self._swept_at < CALM_EVERY:
+                continue
+            self._swept_at = began
             if await self._sweep_all(began):
                 self._took.append(self._clock.monotonic() - began)
             else:
                 self._took.clear()
+                self._eventful_at = began
             slow = min(self._took) if len(self._took) == SLOW_ROUNDS else 0.0
             rest = rest_after(slow, SWEEP_EVERY)
 
     def soon(self) -> None:
-        """Asks for a sweep of all claims now."""
+        """Asks for a sweep of all claims now, since something happened."""
+        self._swept_at = NEVER
+        self._eventful_at = self._clock.monotonic()
         self._asked.set()
 
     async def sweep(self, shards: Sequence[OwnedShard]) -> bool:
-        """Sweeps the whole of these shards; whether that was answered, and not just logged."""
+        """Sweeps the whole of these shards, after a claim; whether that was answered, and not just logged."""
+        self._eventful_at = self._clock.monotonic()
         return await self._over(self._whole, shards, self._sweep_whole)
 
     async def sweep_own(self, shards: Sequence[OwnedShard]) -> None:
@@ -140,10 +157,11 @@ class Sweeper:
         for pieces in (self._news, self._whole):
             pieces.keep(shards)
         answered = await self._hear(now)
-        known = [shard for shard in shards if shard.swept_at != NEVER and not self._news.rests(shard)]
-        answered &= await self._over(self._news, known, self._sweep_news)
-        due = [shard for shard in shards if now - shard.swept_whole_at >= WHOLE_EVERY and not self._whole.rests(shard)]
-        return await self.sweep(sorted(due, key=lambda shard: shard.swept_whole_at)) and answered
+        known = [shard for shard in shards if shard.swept_at != NEVER]
+        answered &= await self._over(self._news, self._news.awake(known), self._sweep_news)
+        due = self._whole.awake([shard for shard in shards if now - shard.swept_whole_at >= WHOLE_EVERY])
+        due = sorted(due, key=lambda shard: shard.swept_whole_at)
+        return await self._over(self._whole, due, self._sweep_whole) and answered
 
     async def _hear(self, now: float) -> bool:
         """Asks how far drains are over, now and then; not after an outage, before those who drain had their time.
@@ -209,7 +227,7 @@ class Sweeper:
         return timedelta(seconds=now - oldest) + self._age + CLOCKS_APART
 
     async def _call(self, shards: Sequence[OwnedShard], own_age: timedelta, within: timedelta | None) -> Found:
-        claims = [Claim(shard.key.group_id, shard.key.shard, shard.epoch) for shard in shards]
+        claims = [shard.claim for shard in shards]
         me, held = self._membership.incarnation, self._holdings.runs()
         try:
             async with asyncio.timeout(self._settings.statement_timeout):
@@ -225,5 +243,7 @@ class Sweeper:
             owned = self._agenda.get(ShardKey(group_id, number))
             if owned is not None:
                 self._taking.look_now(owned)
+        if swept.found:
+            self._eventful_at = self._clock.monotonic()
         done = sum(swept.recovered.values()) + swept.cancelled
         return Found(more=swept.found >= SWEEP_LIMIT and done > 0, all=swept.found <= done)

@@ -261,7 +261,7 @@ class TakeLoop:
             group = shard.group
             if shard.releasing or not group.fires:
                 continue
-            if self._beside(shard, now) and now < group.spaced_until:
+            if shard.behind and now < group.spaced_until and self._beside(shard, now):
                 self._agenda.put(shard, group.spaced_until)
                 continue
             if group.group_id not in free:
@@ -334,23 +334,24 @@ class TakeLoop:
             self._metrics.taken(group_id, count)
         highest = taken.now - FLOOR_LAG - self._store.capabilities.visibility_delay
         waits = [wait for row in taken.next_due for wait in row]
+        ahead = self._settings.look_ahead.total_seconds()
         filled = False
         for shard, wait in zip(shards, waits, strict=True):
             latest = last.get(shard.key)
-            more = wait is not None and wait <= self._settings.look_ahead.total_seconds()
+            more = wait is not None and wait <= ahead
             set_floor(shard, wait if more else None, latest, highest)
             more = more and not (wait == PASSED_BY and latest is None)
             filled |= more
             shard.behind = wait is not None and wait <= 0
-            self._look_again(shard, wait, reached, more=more)
+            near = PROBE_EVERY if wait is None else min(PROBE_EVERY, max(NEAR_EVERY, wait - ahead))
+            self._look_again(shard, near, reached, more=more)
         return filled
 
-    def _look_again(self, shard: OwnedShard, wait: float | None, reached: float, *, more: bool) -> None:
+    def _look_again(self, shard: OwnedShard, near: float, reached: float, *, more: bool) -> None:
         if self._agenda.get(shard.key) is not shard:
             return
         shard.hot = more
         if more or shard.woken:
             self._agenda.sooner(shard, shard.group.spaced_until if self._beside(shard, reached) else reached)
             return
-        near = PROBE_EVERY if wait is None else wait - self._settings.look_ahead.total_seconds()
-        self._agenda.sooner(shard, reached + min(PROBE_EVERY, max(NEAR_EVERY, near)))
+        self._agenda.sooner(shard, reached + near)

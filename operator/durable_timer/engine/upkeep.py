@@ -22,6 +22,12 @@ from durable_timer.stores.base import Store
 GROUPS_EVERY = 1.0
 """Seconds between reads of changed groups."""
 
+PURGE_PART = 0.1
+"""Of a group's shorter retention, what passes between two purges of it."""
+
+PURGE_EVERY_MAX = 60.0
+"""Longest seconds between them."""
+
 PURGE_BATCH = 1000
 """Rows of one purge call."""
 
@@ -109,9 +115,17 @@ class Upkeep:
 
     async def purge_forever(self) -> None:
         """Deletes what its retention is over for, until cancelled."""
+        begun: dict[str, float] = {}
         while True:
             await asyncio.sleep(self._settings.retention_interval)
-            for shard in self._first_shards():
+            mine = {shard.key.group_id: shard for shard in self._first_shards()}
+            begun = {group_id: at for group_id, at in begun.items() if group_id in mine}
+            for group_id, shard in mine.items():
+                kept, now = shard.group.spec.retention, self._clock.monotonic()
+                every = min(PURGE_EVERY_MAX, PURGE_PART * min(kept.completed, kept.failed).total_seconds())
+                if now - begun.get(group_id, float("-inf")) < every:
+                    continue
+                begun[group_id] = now
                 try:
                     await self._purge(shard.group)
                 except (StoreError, TimeoutError) as error:

@@ -32,19 +32,21 @@ class Takes:
         """See `Store.take_due`. At most twice limit ÷ shards (at least 8) of a shard."""
         # In key order: the shard rows are locked so, as by claims and releases.
         named = sorted(
-            (group.group_id, shard.shard, place, index, shard, group)
+            (group.group_id, shard.shard, place, index, shard)
             for place, group in enumerate(groups)
             for index, shard in enumerate(group.shards)
         )
+        group_ids, numbers, parts, _, shards = tuple(zip(*named, strict=True)) or ((),) * 5
+        most = [max(_LEAST_IN_SHARD, -(-2 * group.limit // len(group.shards))) for group in groups]
         head, *rows = await self._connections.fetch(
             statements.TAKE,
-            [group_id for group_id, *_ in named],
-            [number for _, number, *_ in named],
-            [shard.epoch for *_, shard, _ in named],
-            [shard.floor for *_, shard, _ in named],
-            [max(_LEAST_IN_SHARD, -(-2 * group.limit // len(group.shards))) for *_, group in named],
-            [place for _, _, place, *_ in named],
-            [group.limit for *_, group in named],
+            group_ids,
+            numbers,
+            [shard.epoch for shard in shards],
+            [shard.floor for shard in shards],
+            [most[part] for part in parts],
+            parts,
+            [groups[part].limit for part in parts],
             me,
             ahead,
             run,
