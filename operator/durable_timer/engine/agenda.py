@@ -55,7 +55,6 @@ class Agenda:
         return len(self._shards)
 
     def add(self, shard: OwnedShard, at: float) -> None:
-        self.remove(shard.key)
         self._shards[shard.key] = shard
         self.put(shard, at)
 
@@ -91,7 +90,7 @@ class Agenda:
     def next_at(self) -> float:
         """When the earliest look is due; infinity without one."""
         heap = self._heap
-        while heap and heap[0][0] != heap[0][2].at:
+        while heap and self._stale(*heap[0]):
             heappop(heap)
         return heap[0][0] if heap else float("inf")
 
@@ -100,8 +99,13 @@ class Agenda:
         due: list[OwnedShard] = []
         heap = self._heap
         while len(due) < most and heap and heap[0][0] <= now:
-            at, _, shard = heappop(heap)
-            if at == shard.at:
+            entry = heappop(heap)
+            if not self._stale(*entry):
+                shard = entry[2]
                 shard.at = float("inf")
                 due.append(shard)
         return due
+
+    def _stale(self, at: float, _: int, shard: OwnedShard) -> bool:
+        """Put elsewhere since, or no longer claimed: whoever held it may have put it back after that."""
+        return at != shard.at or self._shards.get(shard.key) is not shard
