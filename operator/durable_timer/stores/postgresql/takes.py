@@ -37,7 +37,7 @@ class Takes:
             for index, shard in enumerate(group.shards)
         )
         group_ids, numbers, parts, _, shards = tuple(zip(*named, strict=True)) or ((),) * 5
-        most = [max(_LEAST_IN_SHARD, -(-2 * group.limit // len(group.shards))) for group in groups]
+        most = [max(_LEAST_IN_SHARD, -(-2 * group.limit // max(1, len(group.shards)))) for group in groups]
         head, *rows = await self._connections.fetch(
             statements.TAKE,
             group_ids,
