@@ -19,6 +19,8 @@ from bench.tracks import Figures
 from tests.support.waiting import eventually_blocking
 
 SETTLE_SECONDS = 70.0
+"""Until sweeps are rare (decision 0084)."""
+
 CLAIMED_WITHIN = 60.0
 SAMPLE_EVERY = 0.02
 
