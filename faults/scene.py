@@ -74,7 +74,7 @@ def play(
         RuntimeError: no schedule was due, although one should have been.
     """
     client = stage.client(pace.scale, slow)
-    calm = _until_minute(pace, lasts) if pace.on_the_minute else pace.calm
+    calm = _until_minute(pace) if pace.on_the_minute else pace.calm
     at = time.monotonic() + calm
     client.begin(calm + lasts + pace.after)
     client.run()
@@ -99,10 +99,10 @@ def play(
     return Played(fault, ledger, callbacks, verdict, repeated)
 
 
-def _until_minute(pace: Pace, lasts: float) -> float:
-    """Seconds of calm, so that a full minute comes while the fault lasts or soon after."""
+def _until_minute(pace: Pace) -> float:
+    """Seconds of calm, so that a full minute comes soon after the fault's begin, however short it turns out."""
     to_minute = -(time.time() + pace.calm) % MINUTE
-    return pace.calm + max(0.0, to_minute - lasts - pace.after / 2)
+    return pace.calm + max(0.0, to_minute - pace.after / 2)
 
 
 def _all(receiver: Receiver, ledger: Ledger, until: float) -> list[Callback]:
